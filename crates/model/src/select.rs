@@ -1,0 +1,140 @@
+//! Asking for series.
+
+use crate::labels::Labels;
+use crate::sample::Sample;
+use crate::time::TimeRange;
+
+/// How a matcher compares.
+#[derive(Clone, Debug)]
+enum Test {
+    Equal,
+    NotEqual,
+    Regex(regex::Regex),
+    NotRegex(regex::Regex),
+}
+
+/// One condition on a label: `name="value"`, `!=`, `=~` or `!~`.
+///
+/// A label that a series lacks counts as empty; regular expressions match the whole value.
+#[derive(Clone, Debug)]
+pub struct Matcher {
+    name: String,
+    value: String,
+    test: Test,
+}
+
+/// A matcher's regular expression cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("regular expression {pattern:?}")]
+pub struct BadRegex {
+    pattern: String,
+    source: Box<regex::Error>,
+}
+
+impl Matcher {
+    /// Makes `name="value"`.
+    pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Matcher {
+        Matcher { name: name.into(), value: value.into(), test: Test::Equal }
+    }
+
+    /// Makes `name!="value"`.
+    pub fn not_equal(name: impl Into<String>, value: impl Into<String>) -> Matcher {
+        Matcher { name: name.into(), value: value.into(), test: Test::NotEqual }
+    }
+
+    /// Makes `name=~"pattern"`.
+    ///
+    /// # Errors
+    /// If `pattern` is not a regular expression.
+    pub fn regex(name: impl Into<String>, pattern: impl Into<String>) -> Result<Matcher, BadRegex> {
+        let value = pattern.into();
+        Ok(Matcher { name: name.into(), test: Test::Regex(anchored(&value)?), value })
+    }
+
+    /// Makes `name!~"pattern"`.
+    ///
+    /// # Errors
+    /// If `pattern` is not a regular expression.
+    pub fn not_regex(name: impl Into<String>, pattern: impl Into<String>) -> Result<Matcher, BadRegex> {
+        let value = pattern.into();
+        Ok(Matcher { name: name.into(), test: Test::NotRegex(anchored(&value)?), value })
+    }
+
+    /// Returns the label it looks at.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the one value it lets through, if it is an equality.
+    pub fn equal_value(&self) -> Option<&str> {
+        matches!(self.test, Test::Equal).then_some(self.value.as_str())
+    }
+
+    /// Tells whether it lets `value` through; an absent label is `""`.
+    pub fn is_match(&self, value: &str) -> bool {
+        match &self.test {
+            Test::Equal => self.value == value,
+            Test::NotEqual => self.value != value,
+            Test::Regex(regex) => regex.is_match(value),
+            Test::NotRegex(regex) => !regex.is_match(value),
+        }
+    }
+
+    /// Tells whether it lets the series with these final labels through.
+    pub fn is_match_labels(&self, labels: &Labels) -> bool {
+        self.is_match(labels.get(&self.name).unwrap_or(""))
+    }
+}
+
+/// Compiles `pattern` so that it matches whole values, newlines included, as Prometheus does.
+///
+/// # Errors
+/// If `pattern` is not a regular expression.
+pub fn anchored(pattern: &str) -> Result<regex::Regex, BadRegex> {
+    regex::Regex::new(&format!("^(?s:{pattern})$"))
+        .map_err(|source| BadRegex { pattern: pattern.into(), source: Box::new(source) })
+}
+
+/// One series and those of its samples that were asked for, staleness markers included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Final labels, `__name__` included.
+    pub labels: Labels,
+    /// In time order, each time once.
+    pub samples: Vec<Sample>,
+}
+
+/// Something that holds series.
+///
+/// A batch is a handful of series; batches come in no order, each final label set once over all of them.
+pub trait Select {
+    /// Why it could not answer.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Returns the series that all `matchers` let through, with their samples inside `range`.
+    ///
+    /// Series without a sample inside are left out.
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<impl Iterator<Item = Result<Vec<Series>, Self::Error>>, Self::Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matchers_see_an_absent_label_as_empty() {
+        let labels = Labels::new([("job", "node\n1")]);
+        let check = |matcher: Matcher, expected: bool| assert_eq!(matcher.is_match_labels(&labels), expected, "{matcher:?}");
+        check(Matcher::equal("job", "node\n1"), true);
+        check(Matcher::equal("zone", ""), true);
+        check(Matcher::not_equal("zone", ""), false);
+        check(Matcher::regex("job", "node.*").unwrap(), true);
+        check(Matcher::regex("job", "ode.*").unwrap(), false);
+        check(Matcher::not_regex("job", "a|node").unwrap(), true);
+        assert!(Matcher::regex("job", "(").is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! What a monitor says of itself, and of those below it.
+
+use crate::coverage::{Coverage, Watermark};
+use crate::frame::DropReason;
+use crate::health::HealthCounts;
+use crate::incarnation::Incarnation;
+use crate::time::Timestamp;
+
+/// Which place in the tree a monitor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Pulls from targets.
+    Secondary,
+    /// Gathers one datacenter.
+    Primary,
+    /// Gathers all.
+    Global,
+}
+
+impl Role {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Secondary => "secondary",
+            Role::Primary => "primary",
+            Role::Global => "global",
+        }
+    }
+}
+
+/// Raw samples at one hop towards one parent: `collected = delivered + queued + dropped`.
+///
+/// No term is derived from the others.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Account {
+    /// The parent replica.
+    pub parent: String,
+    /// Samples stored here (a secondary) or applied from below (a primary).
+    pub collected: u64,
+    /// Those whose frames the parent has acknowledged.
+    pub delivered: u64,
+    /// Those in open windows and in frames not yet acknowledged.
+    pub queued: u64,
+    /// Those given up, by reason.
+    pub dropped: Vec<(DropReason, u64)>,
+}
+
+impl Account {
+    /// Returns `collected - delivered - queued - dropped`: zero, or something is wrong.
+    pub fn residual(&self) -> i64 {
+        let dropped: u64 = self.dropped.iter().map(|(_, samples)| samples).sum();
+        self.collected.wrapping_sub(self.delivered).wrapping_sub(self.queued).wrapping_sub(dropped) as i64
+    }
+}
+
+/// What a monitor says of itself with each heartbeat, and of those below it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeStatus {
+    /// Name in the topology file.
+    pub node: String,
+    /// Its place.
+    pub role: Role,
+    /// Release.
+    pub version: String,
+    /// Life of its data directory.
+    pub incarnation: Incarnation,
+    /// When it said so.
+    pub at: Timestamp,
+    /// When its process started.
+    pub started: Timestamp,
+    /// Where its HTTP API listens.
+    pub http: String,
+    /// Region, empty for a global.
+    pub region: String,
+    /// Datacenter, empty for a global.
+    pub datacenter: String,
+    /// Whether its parent hears it: as seen by the parent, true when said by itself.
+    pub is_connected: bool,
+    /// Its targets (a secondary) or those of all its children, by state.
+    pub targets: HealthCounts,
+    /// Series that got a sample in the last scrape of their target.
+    pub active_series: u64,
+    /// Raw samples stored (a secondary) or carried by frames (others), per second over the last window.
+    pub samples_per_second: f64,
+    /// Coverage of its last complete window.
+    pub coverage: Coverage,
+    /// How far it has come.
+    pub watermark: Watermark,
+    /// Frames in its outbox.
+    pub outbox_frames: u64,
+    /// Bytes in its outbox.
+    pub outbox_bytes: u64,
+    /// Its account towards each parent replica.
+    pub accounts: Vec<Account>,
+    /// Those below it, in order of their names.
+    pub children: Vec<NodeStatus>,
+}

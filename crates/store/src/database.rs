@@ -1,0 +1,180 @@
+//! The database itself: opening, batches, syncing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use firetower_model::{Incarnation, Timestamp};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, WriteBatch, WriteOptions};
+
+use crate::error::Error;
+
+/// The format this release writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The column families: (name, whether RocksDB compresses it).
+///
+/// Rows, blocks and frames arrive compressed.
+pub(crate) const FAMILIES: [(&str, bool); 12] = [
+    ("meta", false),
+    ("names", true),
+    ("raw_rows", false),
+    ("raw_blocks", false),
+    ("raw_loose", true),
+    ("windows", false),
+    ("outbox", false),
+    ("applied", true),
+    ("partials", true),
+    ("row_keys", true),
+    ("rows", true),
+    ("health", true),
+];
+
+const FORMAT_KEY: &[u8] = b"format";
+const INCARNATION_KEY: &[u8] = b"incarnation";
+
+/// What the store may use.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Memory for blocks read from disk, in bytes.
+    pub cache_bytes: usize,
+    /// Memory for what is not yet in files, over all column families, in bytes.
+    pub write_buffer_bytes: usize,
+    /// 64 random bits for a new incarnation.
+    pub random: u64,
+    /// Now, for a new incarnation.
+    pub now: Timestamp,
+}
+
+impl Options {
+    /// Returns the defaults: 64 MiB of cache and 64 MiB of write buffers.
+    pub fn new(now: Timestamp, random: u64) -> Options {
+        Options { cache_bytes: 64 << 20, write_buffer_bytes: 64 << 20, random, now }
+    }
+}
+
+/// One data directory.
+///
+/// Cheap to clone; clones share the database.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) db: Arc<DB>,
+    path: PathBuf,
+    incarnation: Incarnation,
+}
+
+/// Writes that become visible, and durable, together.
+#[derive(Default)]
+pub struct Batch(pub(crate) WriteBatch);
+
+impl Store {
+    /// Opens the data directory `path`, making it if there is none.
+    ///
+    /// # Errors
+    /// If another process has it open, it cannot be read or written, or a newer release wrote it.
+    pub fn open(path: &Path, options: &Options) -> Result<Store, Error> {
+        let cache = Cache::new_lru_cache(options.cache_bytes);
+        let mut db_options = rocksdb::Options::default();
+        db_options.create_if_missing(true);
+        db_options.create_missing_column_families(true);
+        db_options.set_db_write_buffer_size(options.write_buffer_bytes);
+        db_options.set_max_total_wal_size(2 * options.write_buffer_bytes as u64);
+        db_options.set_keep_log_file_num(4);
+        db_options.set_max_open_files(512);
+        db_options.set_max_background_jobs(2);
+        db_options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
+        let families = FAMILIES.map(|(name, is_compressed)| {
+            ColumnFamilyDescriptor::new(name, family_options(&cache, options.write_buffer_bytes, is_compressed))
+        });
+        let open = |source| Error::Open { path: path.into(), source };
+        let db = DB::open_cf_descriptors(&db_options, path, families).map_err(open)?;
+        let incarnation = check_format(&db, path, options)?;
+        Ok(Store { db: Arc::new(db), path: path.into(), incarnation })
+    }
+
+    /// Returns the life of this data directory.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `batch`: it is visible at once, survives the end of the process, and a power loss after [`Store::sync`].
+    ///
+    /// # Errors
+    /// If RocksDB cannot write.
+    pub fn commit(&self, batch: Batch) -> Result<(), Error> {
+        self.db.write_opt(batch.0, &WriteOptions::default()).map_err(Error::at("write a batch"))
+    }
+
+    /// Makes everything committed so far survive a power loss.
+    ///
+    /// # Errors
+    /// If the disk cannot take it.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.db.flush_wal(true).map_err(Error::at("sync the log"))
+    }
+
+    pub(crate) fn family(&self, name: &'static str) -> &rocksdb::ColumnFamily {
+        self.db.cf_handle(name).expect("every family is made at open")
+    }
+}
+
+fn family_options(cache: &Cache, write_buffer_bytes: usize, is_compressed: bool) -> rocksdb::Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_format_version(5);
+    table.set_block_size(16 << 10);
+    let mut options = rocksdb::Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_write_buffer_size(write_buffer_bytes / 2);
+    options.set_compression_type(if is_compressed {
+        rocksdb::DBCompressionType::Zstd
+    } else {
+        rocksdb::DBCompressionType::None
+    });
+    options
+}
+
+fn check_format(db: &DB, path: &Path, options: &Options) -> Result<Incarnation, Error> {
+    let meta = db.cf_handle("meta").expect("every family is made at open");
+    let read = |key| db.get_cf(meta, key).map_err(Error::at("read the format"));
+    let Some(found) = read(FORMAT_KEY)? else {
+        let incarnation = Incarnation { created: options.now, random: options.random };
+        let mut batch = WriteBatch::default();
+        batch.put_cf(meta, FORMAT_KEY, FORMAT_VERSION.to_be_bytes());
+        batch.put_cf(meta, INCARNATION_KEY, incarnation.to_bytes());
+        let mut durable = WriteOptions::default();
+        durable.set_sync(true);
+        db.write_opt(batch, &durable).map_err(Error::at("write the format"))?;
+        return Ok(incarnation);
+    };
+    let found = u32::from_be_bytes(found.try_into().map_err(|_| Error::corrupt("format", FORMAT_KEY))?);
+    if found > FORMAT_VERSION {
+        return Err(Error::NewerFormat { path: path.into(), found, known: FORMAT_VERSION });
+    }
+    let incarnation = read(INCARNATION_KEY)?.and_then(|bytes| bytes.try_into().ok());
+    incarnation.map(Incarnation::from_bytes).ok_or_else(|| Error::corrupt("incarnation", INCARNATION_KEY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_keeps_its_incarnation_and_refuses_a_newer_format() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options::new(Timestamp::from_millis(7), 42);
+        let store = Store::open(dir.path(), &options).unwrap();
+        let first = store.incarnation();
+        assert_eq!(first, Incarnation { created: Timestamp::from_millis(7), random: 42 });
+        store.db.put_cf(store.family("meta"), FORMAT_KEY, 9u32.to_be_bytes()).unwrap();
+        drop(store);
+        let newer = Store::open(dir.path(), &options).map(|_| ()).unwrap_err();
+        assert!(matches!(newer, Error::NewerFormat { found: 9, known: 1, .. }), "{newer}");
+    }
+}

@@ -1,0 +1,1 @@
+//! Firetower's topology.
