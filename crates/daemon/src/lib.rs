@@ -1,1 +1,28 @@
-//! Firetower's daemon.
+//! What every process of the tree is handed from outside: clock, randomness, connections, tasks, signals, telemetry.
+//!
+//! Roles take these as parameters and never reach for the system's own, so that a test can pass simulated ones.
+//! Nothing here knows what a monitor does.
+//!
+//! ```
+//! use firetower_daemon::Random;
+//!
+//! let (a, b) = (Random::seeded(7), Random::seeded(7));
+//! assert_eq!(a.next_u64(), b.next_u64());
+//! assert!(a.below(10) < 10);
+//! ```
+
+mod backoff;
+mod clock;
+mod net;
+mod random;
+mod signal;
+mod tasks;
+mod telemetry;
+
+pub use backoff::Backoff;
+pub use clock::Clock;
+pub use net::{Connector, Io, Listener, Stream};
+pub use random::Random;
+pub use signal::stop_signal;
+pub use tasks::{Ended, Tasks};
+pub use telemetry::{chain, start_logging};

@@ -1,0 +1,135 @@
+//! Connections, in a form that a simulated network can stand in for.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Bytes in both directions.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// A connection.
+pub type Stream = Box<dyn Io>;
+
+type Connecting = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+
+/// How long to rest after `accept` failed, as it does while file descriptors are short.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Opens connections by `host:port`.
+#[derive(Clone)]
+pub struct Connector(Arc<dyn Fn(String) -> Connecting + Send + Sync>);
+
+impl Connector {
+    /// Returns the connector of the real network.
+    pub fn tcp() -> Connector {
+        Connector::new(|address| async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as Stream)
+        })
+    }
+
+    /// Makes a connector of a function from `host:port`.
+    pub fn new<F>(connect: impl Fn(String) -> F + Send + Sync + 'static) -> Connector
+    where
+        F: Future<Output = io::Result<Stream>> + Send + 'static,
+    {
+        Connector(Arc::new(move |address| Box::pin(connect(address))))
+    }
+
+    /// Opens a connection to `host:port`.
+    ///
+    /// # Errors
+    /// If the name does not resolve or nobody answers there. It has no time limit of its own.
+    pub async fn connect(&self, address: &str) -> io::Result<Stream> {
+        (self.0)(address.to_owned()).await
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+type Accepting<'a> = Pin<Box<dyn Future<Output = io::Result<(Stream, String)>> + Send + 'a>>;
+
+trait Accept: Send {
+    fn accept(&mut self) -> Accepting<'_>;
+}
+
+impl Accept for TcpListener {
+    fn accept(&mut self) -> Accepting<'_> {
+        Box::pin(async {
+            let (stream, peer) = TcpListener::accept(self).await?;
+            stream.set_nodelay(true)?;
+            Ok((Box::new(stream) as Stream, peer.to_string()))
+        })
+    }
+}
+
+/// Takes connections.
+pub struct Listener {
+    accept: Box<dyn Accept>,
+    address: String,
+}
+
+impl Listener {
+    /// Listens on `host:port` of the real network; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// If the address is in use or not of this host.
+    pub async fn bind(address: &str) -> io::Result<Listener> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?.to_string();
+        Ok(Listener { accept: Box::new(listener), address })
+    }
+
+    /// Returns the `host:port` that it listens on.
+    pub fn local_address(&self) -> &str {
+        &self.address
+    }
+
+    /// Takes the next connection, with the peer's address. Failures to accept are logged and tried again.
+    ///
+    /// # Cancel safety
+    /// No connection is lost if it is dropped.
+    pub async fn accept(&mut self) -> (Stream, String) {
+        loop {
+            match self.accept.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    tracing::warn!(address = self.address, %error, "accept failed");
+                    tokio::time::sleep(ACCEPT_REST).await;
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listener({})", self.address)
+    }
+}
+
+impl axum::serve::Listener for Listener {
+    type Io = Stream;
+    type Addr = String;
+
+    async fn accept(&mut self) -> (Stream, String) {
+        Listener::accept(self).await
+    }
+
+    fn local_addr(&self) -> io::Result<String> {
+        Ok(self.address.clone())
+    }
+}
