@@ -1,1 +1,41 @@
-//! Firetower's topology.
+//! From a topology file to a checked tree; from discovered addresses to targets; from targets to shares.
+//!
+//! Text in, checked data out: nothing here reads a disk, a clock or a socket. A file is read leniently into a tree in
+//! which every value has its place, then walked; the walk reports every fault at once, and nothing downstream checks
+//! again.
+//!
+//! ```
+//! let text = "firetower: 1\ndefaults: { window: 15 }\nglobal: []\nregion: []\n";
+//! let complaints = firetower_topology::read("fleet.yaml", text).unwrap_err();
+//! let complaints: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+//! assert_eq!(complaints[1], "fleet.yaml:2:21: \"15\" needs a unit, such as 15s");
+//! assert_eq!(complaints[3], "fleet.yaml:4:1: unknown key \"region\" in the topology: did you mean \"regions\"?");
+//! ```
+
+mod assign;
+mod complaint;
+mod consequences;
+mod discovery;
+mod metric;
+mod quantity;
+mod relabel;
+mod scrape_config;
+mod standalone;
+mod topology;
+mod walk;
+mod yaml;
+
+pub use assign::{assign, shares};
+pub use complaint::Complaint;
+pub use complaint::Place as FilePlace;
+pub use consequences::{Consequences, DetectionTime, Load, consequences};
+pub use discovery::{Resolved, read_target_groups, resolve_targets};
+pub use metric::{is_metric_shareable, metric_labels};
+pub use quantity::{format_duration, parse_duration, parse_size};
+pub use relabel::{Action, Rule, relabel};
+pub use scrape_config::{FileSd, ScrapeConfig, TargetGroup};
+pub use standalone::{CheckedScrape, read_scrape_config};
+pub use topology::{
+    Checked, Datacenter, Defaults, Instance, Node, Place, Profile, Region, Retention, RowBudget, Service, Topology,
+    read,
+};

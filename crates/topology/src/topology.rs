@@ -1,0 +1,234 @@
+//! The topology: what the tree is made of.
+
+mod nodes;
+mod read;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::complaint::Complaint;
+use crate::scrape_config::ScrapeConfig;
+
+pub use read::read;
+
+/// A topology without faults, and what to mind about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// What the file says.
+    pub topology: Topology,
+    /// What is in the file and does not do what it seems to, in file order.
+    pub warnings: Vec<Complaint>,
+}
+
+/// The whole tree, checked: nothing downstream checks again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Topology {
+    /// What holds unless a job says otherwise.
+    pub defaults: Defaults,
+    /// Labels for what leaves the tree, sorted by name.
+    pub external_labels: Vec<(String, String)>,
+    /// The global aggregators.
+    pub globals: Vec<Node>,
+    /// The regions in file order.
+    pub regions: Vec<Region>,
+    /// How many rows may go up.
+    pub rows: RowBudget,
+    /// Names of the metrics whose rows keep `instance`.
+    pub promote: Vec<String>,
+    /// How long data is kept.
+    pub retention: Retention,
+    /// What runs on the nodes.
+    pub services: Vec<Service>,
+}
+
+/// What holds unless a job says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// Time between two scrapes of a target.
+    pub scrape_interval: Duration,
+    /// How long a scrape may take; at most `scrape_interval`.
+    pub scrape_timeout: Duration,
+    /// Length of a window: whole seconds that divide five minutes.
+    pub window: Duration,
+    /// How long a window's row can still change; at least `window`.
+    pub late_window: Duration,
+    /// How failures are detected.
+    pub detection: Profile,
+}
+
+impl Default for Defaults {
+    fn default() -> Defaults {
+        Defaults {
+            scrape_interval: Duration::from_secs(15),
+            scrape_timeout: Duration::from_secs(10),
+            window: Duration::from_secs(15),
+            late_window: Duration::from_secs(3600),
+            detection: Profile::Fast,
+        }
+    }
+}
+
+/// Settings of failure detection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// A check every 3 s with a timeout of 2 s; down after 2 misses.
+    Fast,
+    /// Down after 6 s of silence.
+    Standard,
+    /// A heartbeat every 5 s; down after 60 s of silence, looked at every 10 s.
+    Relaxed,
+}
+
+impl Profile {
+    /// All of them, the fastest first.
+    pub const ALL: [Profile; 3] = [Profile::Fast, Profile::Standard, Profile::Relaxed];
+
+    /// Returns its name in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Profile::Fast => "fast",
+            Profile::Standard => "standard",
+            Profile::Relaxed => "relaxed",
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How many rows may go up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowBudget {
+    /// Most values of a label, per (name, job, datacenter), with which it is kept in row keys.
+    pub kept_label_values: u64,
+    /// Most rows per job, window and datacenter.
+    pub per_job: u64,
+}
+
+impl Default for RowBudget {
+    fn default() -> RowBudget {
+        RowBudget { kept_label_values: 100, per_job: 20_000 }
+    }
+}
+
+/// How long data is kept; no tier shorter than the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Raw samples.
+    pub raw: Duration,
+    /// Spans of five minutes.
+    pub five_minutes: Duration,
+    /// Spans of an hour.
+    pub one_hour: Duration,
+    /// Most bytes on the disk of one monitor; 0 for any number.
+    pub bytes: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        const DAY: u64 = 24 * 3600;
+        Retention {
+            raw: Duration::from_secs(DAY),
+            five_minutes: Duration::from_secs(7 * DAY),
+            one_hour: Duration::from_secs(90 * DAY),
+            bytes: 0,
+        }
+    }
+}
+
+/// A region.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Region {
+    /// Its name, unique among regions; the label `region`.
+    pub name: String,
+    /// Its datacenters in file order; at least one.
+    pub datacenters: Vec<Datacenter>,
+}
+
+/// A datacenter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Datacenter {
+    /// Its name, unique in the whole tree; the label `datacenter`.
+    pub name: String,
+    /// Name of the region that it is in.
+    pub region: String,
+    /// Its primaries; at least one.
+    pub primaries: Vec<Node>,
+    /// Its secondaries; at least one.
+    pub secondaries: Vec<Node>,
+    /// The jobs whose targets are here.
+    pub scrape_configs: Vec<ScrapeConfig>,
+}
+
+/// A monitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name, unique in the whole tree.
+    pub name: String,
+    /// `host:port` where it answers over HTTP.
+    pub http: String,
+    /// `host:port` where its children dial it; `None` for a secondary, which has none.
+    pub grpc: Option<String>,
+}
+
+/// Something that runs on nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name, unique in the tree.
+    pub name: String,
+    /// Where it is meant to run.
+    pub instances: Vec<Instance>,
+}
+
+/// One place where a service is meant to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Name of the datacenter.
+    pub datacenter: String,
+    /// `host:port` of the node that it runs on, a target.
+    pub node: String,
+}
+
+/// Where in the tree a monitor is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Place<'a> {
+    /// A global aggregator.
+    Global(&'a Node),
+    /// A primary of a datacenter.
+    Primary(&'a Datacenter, &'a Node),
+    /// A secondary of a datacenter.
+    Secondary(&'a Datacenter, &'a Node),
+}
+
+impl<'a> Place<'a> {
+    /// Returns the monitor itself.
+    pub fn node(self) -> &'a Node {
+        match self {
+            Place::Global(node) | Place::Primary(_, node) | Place::Secondary(_, node) => node,
+        }
+    }
+}
+
+impl Topology {
+    /// Returns the datacenters of all regions, in file order.
+    pub fn datacenters(&self) -> impl Iterator<Item = &Datacenter> {
+        self.regions.iter().flat_map(|region| &region.datacenters)
+    }
+
+    /// Returns every monitor: the global aggregators, then each datacenter's primaries and secondaries.
+    pub fn places(&self) -> impl Iterator<Item = Place<'_>> {
+        let below = self.datacenters().flat_map(|datacenter| {
+            let primaries = datacenter.primaries.iter().map(move |node| Place::Primary(datacenter, node));
+            primaries.chain(datacenter.secondaries.iter().map(move |node| Place::Secondary(datacenter, node)))
+        });
+        self.globals.iter().map(Place::Global).chain(below)
+    }
+
+    /// Returns where the monitor of this name is.
+    pub fn find(&self, node: &str) -> Option<Place<'_>> {
+        self.places().find(|place| place.node().name == node)
+    }
+}

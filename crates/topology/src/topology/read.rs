@@ -1,0 +1,238 @@
+//! The topology out of its file.
+
+use std::time::Duration;
+
+use super::nodes::{Tier, Used, check_address};
+use super::{Checked, Datacenter, Defaults, Instance, Profile, Region, Retention, RowBudget, Service, Topology};
+use crate::complaint::Complaint;
+use crate::scrape_config::{ScrapeDefaults, read_interval_and_timeout, read_scrape_configs};
+use crate::walk::{Fields, Walk, nearest};
+use crate::yaml::{self, Node, Value};
+
+/// The version of the file's format that this release reads.
+const VERSION: &str = "1";
+
+const KEYS: [&str; 14] = [
+    "firetower",
+    "defaults",
+    "external_labels",
+    "tls",
+    "auth",
+    "global",
+    "regions",
+    "rows",
+    "promote",
+    "retention",
+    "services",
+    "rule_files",
+    "alerting",
+    "distributions",
+];
+
+/// Keys that are accepted for later releases and do nothing yet.
+const NOT_IN_FORCE: [&str; 5] = ["tls", "auth", "rule_files", "alerting", "distributions"];
+
+/// Windows of this length and shorter ones that divide it fill the tier `5m` without a rest.
+const WINDOW_MAX: Duration = Duration::from_secs(300);
+
+/// Reads and checks a topology file. `file_name` is only for the complaints.
+///
+/// # Errors
+/// Every fault found, each with its line and column, in file order, so that one edit can mend them all.
+pub fn read(file_name: &str, text: &str) -> Result<Checked, Vec<Complaint>> {
+    let mut walk = Walk::new(file_name);
+    let topology = match yaml::parse(text) {
+        Ok(tree) => Some(read_topology(&mut walk, &tree)),
+        Err(fault) => {
+            walk.complain(fault.place, fault.message);
+            None
+        }
+    };
+    let warnings = walk.finish()?;
+    Ok(Checked { topology: topology.expect("a tree that is missing is complained about"), warnings })
+}
+
+fn read_topology(walk: &mut Walk<'_>, tree: &Node) -> Topology {
+    let fields = Fields::new(walk, tree, "the topology", &KEYS, |key| misplaced(key, ""));
+    check_version(walk, &fields);
+    for entry in NOT_IN_FORCE.iter().filter_map(|key| fields.entry(key)) {
+        if !is_empty(&entry.value) {
+            walk.warn(entry.key_place, format!("{} is not in force yet: this release reads over it", entry.key));
+        }
+    }
+    let defaults = read_defaults(walk, &fields);
+    let mut used = Used::default();
+    let items = fields.items(walk, "global");
+    let globals = used.nodes(walk, items, Tier::Global);
+    if globals.is_empty() {
+        walk.complain(fields.place_of("global"), "the topology needs at least one node under \"global\"");
+    }
+    let regions: Vec<Region> =
+        fields.items(walk, "regions").iter().map(|item| read_region(walk, item, &mut used, defaults)).collect();
+    if regions.is_empty() {
+        walk.complain(fields.place_of("regions"), "the topology needs at least one region under \"regions\"");
+    }
+    let services = fields.items(walk, "services");
+    Topology {
+        defaults,
+        external_labels: fields.labels(walk, "external_labels"),
+        globals,
+        rows: read_rows(walk, &fields),
+        promote: fields.texts(walk, "promote"),
+        retention: read_retention(walk, &fields),
+        services: services.iter().map(|item| read_service(walk, item, &mut used, &regions)).collect(),
+        regions,
+    }
+}
+
+/// Returns the sentence for a key that belongs elsewhere, `here` being where in the file it was met.
+fn misplaced(key: &str, here: &str) -> Option<String> {
+    let home = match key {
+        "scrape_configs" => "under a datacenter, since targets are scraped from the datacenter that they are in",
+        "static_configs" | "file_sd_configs" | "relabel_configs" | "metric_relabel_configs" | "job_name" => {
+            "in an entry of a datacenter's scrape_configs"
+        }
+        "targets" => "in an entry of static_configs, in a job of a datacenter's scrape_configs",
+        "datacenters" | "datacenter" if here != "region" => "under an entry of regions",
+        "primaries" | "secondaries" => "under a datacenter",
+        "scrape_interval" | "scrape_timeout" | "window" | "late_window" | "detection" => "under defaults",
+        _ => return None,
+    };
+    Some(format!("{key} belongs {home}"))
+}
+
+fn is_empty(node: &Node) -> bool {
+    match &node.value {
+        Value::Null => true,
+        Value::Text(_) => false,
+        Value::List(items) => items.is_empty(),
+        Value::Map(entries) => entries.is_empty(),
+    }
+}
+
+fn check_version(walk: &mut Walk<'_>, fields: &Fields<'_>) {
+    match fields.get("firetower") {
+        None => walk.complain(fields.place, "the topology must say its version: firetower: 1"),
+        Some(node) => {
+            walk.text_as(node, |text| match text {
+                VERSION => Ok(()),
+                _ => Err(format!("version {text:?} of the topology is not known: this release reads version 1")),
+            });
+        }
+    }
+}
+
+fn read_defaults(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Defaults {
+    const KEYS: [&str; 5] = ["scrape_interval", "scrape_timeout", "window", "late_window", "detection"];
+    let ours = Defaults::default();
+    let Some(node) = fields.get("defaults") else { return ours };
+    let fields = Fields::new(walk, node, "defaults", &KEYS, |_| None);
+    let (scrape_interval, scrape_timeout) =
+        read_interval_and_timeout(walk, &fields, ours.scrape_interval, ours.scrape_timeout);
+    let window = fields.duration(walk, "window").unwrap_or(ours.window);
+    let divides = window.subsec_nanos() == 0 && WINDOW_MAX.as_secs().is_multiple_of(window.as_secs());
+    if !divides {
+        let message = "window must be whole seconds that divide 5m, such as 5s, 10s, 15s, 30s or 1m";
+        walk.complain(fields.place_of("window"), message);
+    }
+    let late_window = fields.duration(walk, "late_window").unwrap_or(ours.late_window);
+    if late_window < window {
+        walk.complain(fields.place_of("late_window"), "late_window must not be shorter than window");
+    }
+    let detection = fields.get("detection").and_then(|node| walk.text_as(node, parse_profile));
+    let detection = detection.unwrap_or(ours.detection);
+    Defaults { scrape_interval, scrape_timeout, window, late_window, detection }
+}
+
+fn parse_profile(text: &str) -> Result<Profile, String> {
+    let found = Profile::ALL.into_iter().find(|profile| profile.as_str() == text);
+    found.ok_or_else(|| format!("detection {text:?} is none of fast, standard and relaxed"))
+}
+
+fn read_region(walk: &mut Walk<'_>, item: &Node, used: &mut Used, defaults: Defaults) -> Region {
+    let fields = Fields::new(walk, item, "a region", &["region", "datacenters"], |key| misplaced(key, "region"));
+    let name = used.name(walk, &fields, "region");
+    let items = fields.items(walk, "datacenters");
+    if items.is_empty() {
+        walk.complain(fields.place, format!("the region {name:?} has no datacenter"));
+    }
+    let datacenters = items.iter().map(|item| read_datacenter(walk, item, used, defaults, &name)).collect();
+    Region { name, datacenters }
+}
+
+fn read_datacenter(walk: &mut Walk<'_>, item: &Node, used: &mut Used, defaults: Defaults, region: &str) -> Datacenter {
+    const KEYS: [&str; 4] = ["datacenter", "primaries", "secondaries", "scrape_configs"];
+    let fields = Fields::new(walk, item, "a datacenter", &KEYS, |key| misplaced(key, "datacenter"));
+    let name = used.name(walk, &fields, "datacenter");
+    let items = fields.items(walk, "primaries");
+    let primaries = used.nodes(walk, items, Tier::Primary);
+    if primaries.is_empty() {
+        walk.complain(fields.place, format!("the datacenter {name:?} has no primary"));
+    }
+    let items = fields.items(walk, "secondaries");
+    let secondaries = used.nodes(walk, items, Tier::Secondary);
+    if secondaries.is_empty() {
+        walk.complain(fields.place, format!("the datacenter {name:?} has no secondary"));
+    }
+    let scrape_defaults = ScrapeDefaults {
+        interval: defaults.scrape_interval,
+        timeout: defaults.scrape_timeout,
+        sample_limit: 0,
+        body_size_limit: 0,
+    };
+    let items = fields.items(walk, "scrape_configs");
+    let scrape_configs = read_scrape_configs(walk, items, scrape_defaults);
+    Datacenter { name, region: region.to_owned(), primaries, secondaries, scrape_configs }
+}
+
+fn read_rows(walk: &mut Walk<'_>, fields: &Fields<'_>) -> RowBudget {
+    let ours = RowBudget::default();
+    let Some(node) = fields.get("rows") else { return ours };
+    let fields = Fields::new(walk, node, "rows", &["kept_label_values", "per_job"], |_| None);
+    RowBudget {
+        kept_label_values: fields.count(walk, "kept_label_values").unwrap_or(ours.kept_label_values),
+        per_job: fields.count(walk, "per_job").unwrap_or(ours.per_job),
+    }
+}
+
+fn read_retention(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Retention {
+    let ours = Retention::default();
+    let Some(node) = fields.get("retention") else { return ours };
+    let fields = Fields::new(walk, node, "retention", &["raw", "5m", "1h", "bytes"], |_| None);
+    let raw = fields.duration(walk, "raw").unwrap_or(ours.raw);
+    // A tier that the file leaves out is kept for at least as long as the finer one.
+    let five_minutes = fields.duration(walk, "5m").unwrap_or(ours.five_minutes.max(raw));
+    let one_hour = fields.duration(walk, "1h").unwrap_or(ours.one_hour.max(five_minutes));
+    for (key, kept, finer_key, finer) in [("5m", five_minutes, "raw", raw), ("1h", one_hour, "5m", five_minutes)] {
+        if kept < finer {
+            walk.complain(fields.place_of(key), format!("{key:?} must not be kept for less time than {finer_key:?}"));
+        }
+    }
+    Retention { raw, five_minutes, one_hour, bytes: fields.size(walk, "bytes").unwrap_or(ours.bytes) }
+}
+
+fn read_service(walk: &mut Walk<'_>, item: &Node, used: &mut Used, regions: &[Region]) -> Service {
+    let known = ["service", "instances"];
+    let fields = Fields::new(walk, item, "a service", &known, |key| {
+        let instead = "a service has a name and its instances; rules of redundancy come in a later one";
+        nearest(key, &known).is_none().then(|| format!("{key} is not supported by this release: {instead}"))
+    });
+    let name = used.name(walk, &fields, "service");
+    let items = fields.items(walk, "instances");
+    let instances = items.iter().map(|item| read_instance(walk, item, regions)).collect();
+    Service { name, instances }
+}
+
+fn read_instance(walk: &mut Walk<'_>, item: &Node, regions: &[Region]) -> Instance {
+    let fields = Fields::new(walk, item, "an instance of a service", &["datacenter", "node"], |_| None);
+    let datacenter = fields.required(walk, "datacenter");
+    let is_known = regions.iter().flat_map(|region| &region.datacenters).any(|known| known.name == datacenter);
+    if !is_known && !datacenter.is_empty() {
+        walk.complain(fields.place_of("datacenter"), format!("there is no datacenter {datacenter:?}"));
+    }
+    let node = fields.required(walk, "node");
+    if let Err(message) = check_address(&node).or_else(|message| if node.is_empty() { Ok(()) } else { Err(message) }) {
+        walk.complain(fields.place_of("node"), message);
+    }
+    Instance { datacenter, node }
+}
