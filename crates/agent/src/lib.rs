@@ -1,1 +1,116 @@
-//! Firetower's agent.
+//! The agent: this host's own readings, for monitors to pull.
+//!
+//! It serves node_exporter's metrics under node_exporter's names, types and units, so that dashboards and rules written
+//! for the one fit the other, and a short `/status` for those who only want to know how full the host is. It stores
+//! nothing, dials nobody and invents nothing: what cannot be read is left out and said to be.
+//!
+//! ```no_run
+//! use firetower_agent::{Options, run};
+//! use firetower_daemon::{Clock, Listener};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+//! let listener = Listener::bind("127.0.0.1:6140").await?;
+//! run(listener, Clock::system(), CancellationToken::new(), Options::default()).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::io;
+use std::time::Duration;
+
+use firetower_daemon::{Clock, Listener, Tasks};
+use tokio_util::sync::CancellationToken;
+
+mod collect;
+mod http;
+mod page;
+mod readings;
+mod status;
+
+pub use http::router;
+pub use readings::Readings;
+pub use status::Status;
+
+/// How often the share of CPU time in use is measured.
+pub const CPU_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long the filesystems may take to answer before they are left out of the page.
+pub const FILESYSTEM_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long answers under way may take once the agent is asked to stop.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// What may be set about an agent.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How often the share of CPU time in use is measured; more than zero.
+    pub cpu_interval: Duration,
+    /// How long the filesystems may take to answer before they are left out of the page.
+    pub filesystem_timeout: Duration,
+    /// How long answers under way may take once the agent is asked to stop.
+    pub grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { cpu_interval: CPU_INTERVAL, filesystem_timeout: FILESYSTEM_TIMEOUT, grace: GRACE }
+    }
+}
+
+/// Why the agent ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The listener failed.
+    #[error("serve the agent's pages at {address}")]
+    Serve {
+        /// Where it listened, `host:port`.
+        address: String,
+        /// What failed.
+        source: io::Error,
+    },
+    /// A task panicked.
+    #[error("task {task} panicked")]
+    Panicked {
+        /// Its name.
+        task: &'static str,
+    },
+    /// Tasks did not end within the grace period and were dropped.
+    #[error("tasks that overran the grace period: {}", tasks.join(", "))]
+    Overran {
+        /// Their names.
+        tasks: Vec<&'static str>,
+    },
+}
+
+/// Serves this host's readings on `listener` until `cancel` is cancelled.
+///
+/// # Errors
+/// If a task failed, or overran the grace period while stopping.
+pub async fn run(listener: Listener, clock: Clock, cancel: CancellationToken, options: Options) -> Result<(), Error> {
+    let readings = Readings::new(options.filesystem_timeout);
+    let address = listener.local_address().to_owned();
+    let pages = router(readings.clone());
+    tracing::info!(address, "agent listens");
+
+    let mut tasks = Tasks::new();
+    tasks.start("http", |cancel| async move {
+        axum::serve(listener, pages)
+            .with_graceful_shutdown(cancel.cancelled_owned())
+            .await
+            .map_err(|source| Error::Serve { address, source })
+    });
+    tasks.start("cpu", |cancel| async move {
+        readings.watch_cpu(clock, options.cpu_interval, cancel).await;
+        Ok(())
+    });
+
+    let (failed, overran) = tasks.join(cancel, options.grace).await;
+    if let Some(ended) = failed.into_iter().next() {
+        return match ended.result {
+            Err(Some(error)) => Err(error),
+            _ => Err(Error::Panicked { task: ended.name }),
+        };
+    }
+    if overran.is_empty() { Ok(()) } else { Err(Error::Overran { tasks: overran }) }
+}

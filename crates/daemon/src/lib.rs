@@ -12,17 +12,21 @@
 //! ```
 
 mod backoff;
+mod blocking;
 mod clock;
 mod net;
 mod random;
 mod signal;
+mod surroundings;
 mod tasks;
 mod telemetry;
 
 pub use backoff::Backoff;
+pub use blocking::blocking;
 pub use clock::Clock;
 pub use net::{Connector, Io, Listener, Stream};
 pub use random::Random;
 pub use signal::stop_signal;
+pub use surroundings::Surroundings;
 pub use tasks::{Ended, Tasks};
 pub use telemetry::{chain, start_logging};

@@ -27,6 +27,6 @@ impl Random {
 
     /// Returns a number in `[0, bound)`; zero if `bound` is zero.
     pub fn below(&self, bound: u64) -> u64 {
-        (u128::from(self.next_u64()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 }

@@ -107,7 +107,7 @@ impl SlotBits {
             }
             return Some(bits);
         }
-        if bytes.len() != count.div_ceil(8) as usize || count % 8 != 0 && bytes.last()? >> (count % 8) != 0 {
+        if bytes.len() != count.div_ceil(8) as usize || !count.is_multiple_of(8) && bytes.last()? >> (count % 8) != 0 {
             return None;
         }
         for (at, byte) in bytes.iter().enumerate() {

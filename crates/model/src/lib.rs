@@ -15,6 +15,7 @@
 //! assert_eq!((window.start().as_millis() % 15_000, row.series, row.max), (0, 2, 5.0));
 //! ```
 
+pub mod assignment;
 pub mod coverage;
 pub mod cross;
 pub mod frame;
@@ -30,6 +31,7 @@ pub mod status;
 pub mod target;
 pub mod time;
 
+pub use assignment::{Assignment, SlotIndex};
 pub use coverage::{Coverage, SlotBits, Watermark};
 pub use cross::{Cross, CrossSum};
 pub use frame::{Body, DropReason, Frame, HealthReport, JobDurations, Tombstone, WindowRows};

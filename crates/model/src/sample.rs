@@ -51,7 +51,9 @@ pub enum Kind {
 impl Kind {
     /// Reads back `kind as u8`.
     pub fn from_byte(byte: u8) -> Option<Kind> {
-        [Kind::Unknown, Kind::Counter, Kind::Gauge, Kind::Histogram, Kind::Summary].into_iter().find(|k| *k as u8 == byte)
+        [Kind::Unknown, Kind::Counter, Kind::Gauge, Kind::Histogram, Kind::Summary]
+            .into_iter()
+            .find(|k| *k as u8 == byte)
     }
 
     /// Tells whether a series called `name` of this kind only grows, so that its increase has a meaning.

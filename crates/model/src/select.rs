@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn matchers_see_an_absent_label_as_empty() {
         let labels = Labels::new([("job", "node\n1")]);
-        let check = |matcher: Matcher, expected: bool| assert_eq!(matcher.is_match_labels(&labels), expected, "{matcher:?}");
+        let check =
+            |matcher: Matcher, expected: bool| assert_eq!(matcher.is_match_labels(&labels), expected, "{matcher:?}");
         check(Matcher::equal("job", "node\n1"), true);
         check(Matcher::equal("zone", ""), true);
         check(Matcher::not_equal("zone", ""), false);

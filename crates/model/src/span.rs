@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn merging_equals_pushing_wherever_it_is_cut() {
-        let samples = [(1, 10.0), (2, 14.0), (3, f64::NAN), (4, 3.0), (5, STALE), (6, 3.0), (7, f64::INFINITY), (8, 9.0)];
+        let samples =
+            [(1, 10.0), (2, 14.0), (3, f64::NAN), (4, 3.0), (5, STALE), (6, 3.0), (7, f64::INFINITY), (8, 9.0)];
         let whole = span(&samples);
         assert_eq!((whole.samples, whole.special, whole.increase, whole.resets), (7, 2, 4.0 + 3.0 + 0.0 + 6.0, 1));
         for cut in 0..=samples.len() {

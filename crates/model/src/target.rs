@@ -70,11 +70,18 @@ impl Schedule {
         Timestamp::from_millis(at.as_millis() + wait)
     }
 
+    /// Returns the last slot at or before `at`.
+    pub fn last_at_or_before(self, at: Timestamp) -> Timestamp {
+        Timestamp::from_millis(at.as_millis() - (at.as_millis() - self.offset_ms).rem_euclid(self.interval_ms))
+    }
+
     /// Returns the slots inside `range`, in order.
     pub fn slots(self, range: TimeRange) -> impl Iterator<Item = Timestamp> {
         let first = self.first_at_or_after(range.start);
-        std::iter::successors(Some(first), move |slot| Some(Timestamp::from_millis(slot.as_millis() + self.interval_ms)))
-            .take_while(move |slot| *slot < range.end)
+        std::iter::successors(Some(first), move |slot| {
+            Some(Timestamp::from_millis(slot.as_millis() + self.interval_ms))
+        })
+        .take_while(move |slot| *slot < range.end)
     }
 
     /// Returns how many slots are inside `range`.
@@ -105,6 +112,8 @@ mod tests {
         let edge = TimeRange { start: ms(3_001), end: ms(13_000) };
         assert_eq!((schedule.slots(edge).count(), schedule.count(edge)), (0, 0));
         assert_eq!(schedule.first_at_or_after(ms(-7_000)), ms(-7_000));
+        let last = |at| schedule.last_at_or_before(ms(at));
+        assert_eq!([last(3_000), last(12_999), last(2_999)], [ms(3_000), ms(3_000), ms(-7_000)]);
     }
 
     #[test]

@@ -1,1 +1,25 @@
-//! Firetower's relay.
+//! Passing frames from hill to hill: what every monitor with a parent, or with children, does alike.
+//!
+//! [`Outlet`] keeps frames until every parent replica has acknowledged them, [`Link`] takes them to one replica, and
+//! [`keep`] receives those of the children, applies each exactly once, and acknowledges it when it is durable. What a
+//! frame means is for the role, through [`Parent`].
+//!
+//! It joins `wire` and `store`, which do not know each other.
+
+mod error;
+mod exposed;
+mod inbound;
+mod keep;
+mod link;
+mod maintain;
+mod metrics;
+mod outlet;
+mod session;
+
+pub use error::Error;
+pub use exposed::ExposedStatus;
+pub use keep::{Children, Parent, keep};
+pub use link::{Identity, Link, ParentEvent};
+pub use maintain::maintain_rows;
+pub use metrics::RelayMetrics;
+pub use outlet::Outlet;

@@ -1,0 +1,57 @@
+# Each target does all its own set-up; nothing is downloaded but from apt and crates.io.
+#
+#   make setup          installs what building needs, where it is missing
+#   make build          builds the firetower binary
+#   make demo           shows a whole tree on this machine; ARGS='--for 60s' ends by itself
+#   make test           runs every test, those with real processes too
+#   make check          tests, format, lints, docs, dependencies: what a change must pass
+#   make bench          measures; ARGS='peers' says what, see benches/README.md
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+CARGO ?= cargo
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+
+# One profile for all, and the whole workspace each time, so that RocksDB is built once.
+FLAGS := --release --locked --workspace
+BINARIES := $(CARGO_TARGET_DIR)/release
+
+.PHONY: setup build demo test check format clippy docs deny bench
+
+setup:
+	.ci/setup build
+
+build: setup
+	$(CARGO) build $(FLAGS) --bins
+
+demo: build
+	.ci/setup demo
+	$(BINARIES)/firetower demo $(ARGS)
+
+# The binaries first: the tests with real processes start them.
+test: build
+	.ci/setup test
+	$(CARGO) test $(FLAGS) --no-fail-fast $(ARGS)
+
+check: test format clippy docs deny
+
+format:
+	$(CARGO) fmt --all --check
+
+clippy: setup
+	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
+
+docs: setup
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(FLAGS) --no-deps
+
+# Advisories need a database from outside; licences and bans do not.
+deny:
+	if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check bans licenses sources; \
+	else echo 'cargo-deny is not installed: licences and bans are not checked'; fi
+
+bench: build
+	.ci/setup bench
+	$(BINARIES)/compare $(ARGS)

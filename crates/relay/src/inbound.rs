@@ -1,0 +1,25 @@
+//! What sessions hand to the keeper.
+
+use firetower_model::{Frame, Generation, Incarnation, NodeStatus, Sequence};
+use firetower_wire::{FrameDown, Hello, ParentControl, RowKeys};
+use tokio::sync::{mpsc, oneshot};
+
+/// Tells the sessions of one keeper apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SessionId(pub(crate) u64);
+
+/// What sessions hand to the keeper.
+pub(crate) enum Inbound {
+    /// A child greets; `out` takes what it is to be told later.
+    Hello { session: SessionId, hello: Hello, answer: oneshot::Sender<ParentControl>, out: mpsc::Sender<ParentControl> },
+    /// A child lives.
+    Heartbeat { session: SessionId, status: Box<NodeStatus>, highest: Sequence },
+    /// A child follows an assignment.
+    Taken { session: SessionId, generation: Generation, fingerprint: u64 },
+    /// A child's `Control` call has ended.
+    Gone { session: SessionId },
+    /// A child names rows.
+    RowKeys { child: String, incarnation: Incarnation, row_keys: RowKeys, out: mpsc::Sender<FrameDown> },
+    /// A child's frame.
+    Frame { child: String, incarnation: Incarnation, frame: Frame, row_keys_needed: u32, out: mpsc::Sender<FrameDown> },
+}

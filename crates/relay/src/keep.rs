@@ -1,0 +1,349 @@
+//! The parent's side: applies the children's frames, each exactly once, and acknowledges them when they are durable.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use firetower_daemon::{Clock, blocking};
+use firetower_model::{
+    Assignment, Body, Frame, Generation, HealthReport, Incarnation, NodeStatus, RowId, Sequence, Timestamp, WindowRows,
+};
+use firetower_store::{Batch, Hello as Greeting, Receiver, Store};
+use firetower_wire::{Accepted, FrameDown, Hello, HelloReply, ParentControl, Refusal, RefusalReason};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+use crate::inbound::{Inbound, SessionId};
+use crate::link::Identity;
+use crate::metrics::{RelayMetrics, peer};
+use crate::session::{serve_control, serve_frames};
+
+/// Messages from all sessions that wait for the keeper; more make the sessions, and so the children, wait.
+const INBOUND_MAX: usize = 256;
+/// Messages applied in one batch, and made durable by one sync.
+const BATCH_MAX: usize = 64;
+/// How often the parent is asked whether something is due.
+const TICK: Duration = Duration::from_millis(50);
+/// How long after its last word a child counts as gone.
+const SILENCE_MAX: Duration = Duration::from_secs(6);
+
+/// What a role does with what its children say. Everything it writes goes into the batch it is handed.
+pub trait Parent: Send + 'static {
+    /// Tells whether this node may be a child here.
+    ///
+    /// # Errors
+    /// What to tell it if not.
+    fn admit(&self, hello: &Hello) -> Result<(), Refusal>;
+
+    /// Returns what a child that was let in is to do: whether to list every unhealthy target, and which targets to pull.
+    fn greet(&mut self, child: &str) -> (bool, Option<Assignment>);
+
+    /// Applies rows, with ids of this store, of a frame that carries `weight` raw samples and was not applied before.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn apply_rows(
+        &mut self,
+        batch: &mut Batch,
+        child: &str,
+        rows: WindowRows,
+        weight: u64,
+        now: Timestamp,
+    ) -> Result<(), Error>;
+
+    /// Applies a report of health.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn apply_health(
+        &mut self,
+        batch: &mut Batch,
+        child: &str,
+        report: HealthReport,
+        now: Timestamp,
+    ) -> Result<(), Error>;
+
+    /// Hears that a child follows an assignment.
+    fn taken(&mut self, child: &str, generation: Generation, fingerprint: u64);
+
+    /// Does what is due; called after each batch and some times a second.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn tick(&mut self, children: &Children, now: Timestamp) -> Result<(), Error>;
+}
+
+/// The children that are, or were, here.
+#[derive(Default)]
+pub struct Children(BTreeMap<String, Child>);
+
+struct Child {
+    session: SessionId,
+    status: Option<NodeStatus>,
+    heard_at: Timestamp,
+    is_open: bool,
+    out: mpsc::Sender<ParentControl>,
+}
+
+impl Children {
+    /// Tells whether `child` is connected and was heard lately.
+    pub fn is_connected(&self, child: &str, now: Timestamp) -> bool {
+        self.0.get(child).is_some_and(|child| child.is_open && now.since(child.heard_at) < SILENCE_MAX)
+    }
+
+    /// Returns what each child last said of itself, in order of their names.
+    pub fn statuses(&self, now: Timestamp) -> Vec<NodeStatus> {
+        let status = |(name, child): (&String, &Child)| {
+            let mut status = child.status.clone()?;
+            status.is_connected = self.is_connected(name, now);
+            Some(status)
+        };
+        self.0.iter().filter_map(status).collect()
+    }
+
+    /// Tells a child to follow `assignment`; one that is not connected, or does not read, hears it at its next hello.
+    pub fn assign(&self, child: &str, assignment: Assignment) {
+        if let Some(child) = self.0.get(child).filter(|child| child.is_open) {
+            let _ = child.out.try_send(ParentControl::Assignment(assignment));
+        }
+    }
+}
+
+/// Serves the calls that come from `accepted` until `cancel`, for `parent`.
+///
+/// # Errors
+/// If the store fails: then nothing more can be promised to be kept.
+pub async fn keep<P: Parent>(
+    identity: Identity,
+    store: Store,
+    parent: P,
+    mut accepted: mpsc::Receiver<Accepted>,
+    clock: Clock,
+    metrics: RelayMetrics,
+    cancel: CancellationToken,
+) -> Result<(), Error> {
+    let receiver = Receiver::open(&store)?;
+    let children = Children::default();
+    let mut keeper = Keeper { identity, store, receiver, parent, children, clock, metrics: metrics.clone() };
+    let (to_keeper, mut inbound) = mpsc::channel(INBOUND_MAX);
+    let mut sessions = JoinSet::new();
+    let mut next_session = 0;
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut messages = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => break,
+            Some(call) = accepted.recv() => {
+                next_session += 1;
+                let (to_keeper, cancel) = (to_keeper.clone(), cancel.clone());
+                match call {
+                    Accepted::Control(call) => {
+                        sessions.spawn(serve_control(call, SessionId(next_session), to_keeper, cancel));
+                    }
+                    Accepted::Frames(call) => {
+                        sessions.spawn(serve_frames(call, to_keeper, metrics.clone(), cancel));
+                    }
+                }
+            }
+            Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
+            _ = inbound.recv_many(&mut messages, BATCH_MAX) => keeper.take(&mut messages)?,
+            _ = ticks.tick() => keeper.tick()?,
+        }
+    }
+    drop(to_keeper);
+    let drain = async { while sessions.join_next().await.is_some() {} };
+    tokio::join!(drain, async { while inbound.recv().await.is_some() {} });
+    keeper.tick()
+}
+
+struct Keeper<P> {
+    identity: Identity,
+    store: Store,
+    receiver: Receiver,
+    parent: P,
+    children: Children,
+    clock: Clock,
+    metrics: RelayMetrics,
+}
+
+/// What is said once a batch is durable.
+enum Reply {
+    Hello { answer: tokio::sync::oneshot::Sender<ParentControl>, message: ParentControl },
+    Frame { out: mpsc::Sender<FrameDown>, message: FrameDown },
+}
+
+impl<P: Parent> Keeper<P> {
+    /// Applies messages in one batch, makes it durable, and only then answers.
+    fn take(&mut self, messages: &mut Vec<Inbound>) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        let mut replies = Vec::new();
+        let mut needs_sync = false;
+        for message in messages.drain(..) {
+            needs_sync |= self.apply(message, &mut batch, &mut replies)?;
+        }
+        blocking(|| {
+            self.store.commit(batch)?;
+            if needs_sync { self.store.sync() } else { Ok(()) }
+        })?;
+        for reply in replies {
+            match reply {
+                Reply::Hello { answer, message } => drop(answer.send(message)),
+                // A full queue belongs to a child that does not read: it asks again after it has come back.
+                Reply::Frame { out, message } => drop(out.try_send(message)),
+            }
+        }
+        self.tick()
+    }
+
+    fn tick(&mut self) -> Result<(), Error> {
+        let now = self.clock.now();
+        blocking(|| self.parent.tick(&self.children, now))
+    }
+
+    /// Applies one message; returns whether it must be durable before it is answered.
+    fn apply(&mut self, message: Inbound, batch: &mut Batch, replies: &mut Vec<Reply>) -> Result<bool, Error> {
+        let now = self.clock.now();
+        match message {
+            Inbound::Hello { session, hello, answer, out } => {
+                let message = self.greet(session, hello, out, batch, now);
+                replies.push(Reply::Hello { answer, message });
+                return Ok(true);
+            }
+            Inbound::Heartbeat { session, status, highest } => {
+                let Some((name, child)) = self.children.0.iter_mut().find(|(_, child)| child.session == session) else {
+                    return Ok(false);
+                };
+                child.heard_at = now;
+                let incarnation = status.incarnation;
+                child.status = Some(*status);
+                self.receiver.announce(batch, name, incarnation, highest);
+            }
+            Inbound::Taken { session, generation, fingerprint } => {
+                if let Some((name, _)) = self.children.0.iter().find(|(_, child)| child.session == session) {
+                    self.parent.taken(name, generation, fingerprint);
+                }
+            }
+            Inbound::Gone { session } => {
+                if let Some((name, child)) = self.children.0.iter_mut().find(|(_, child)| child.session == session) {
+                    child.is_open = false;
+                    tracing::info!(child = name, "child has gone");
+                }
+            }
+            Inbound::RowKeys { child, incarnation, row_keys, out } => {
+                let known =
+                    self.store.learn_row_keys(batch, &child, incarnation, row_keys.first, &row_keys.keys)?;
+                if known < row_keys.first.0 {
+                    replies.push(Reply::Frame { out, message: FrameDown::NeedRowKeys { from: RowId(known) } });
+                }
+                return Ok(true);
+            }
+            Inbound::Frame { child, incarnation, frame, row_keys_needed, out } => {
+                let message = self.apply_frame(&child, incarnation, frame, row_keys_needed, batch)?;
+                replies.push(Reply::Frame { out, message });
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn greet(
+        &mut self,
+        session: SessionId,
+        hello: Hello,
+        out: mpsc::Sender<ParentControl>,
+        batch: &mut Batch,
+        now: Timestamp,
+    ) -> ParentControl {
+        if let Err(refusal) = self.parent.admit(&hello) {
+            tracing::warn!(child = hello.node, text = refusal.text, "child refused");
+            return ParentControl::Refused(refusal);
+        }
+        match self.receiver.hello(batch, &hello.node, hello.incarnation, hello.highest_sequence) {
+            Greeting::Superseded => {
+                let text = format!("{} has incarnation {}, a newer one has been here", hello.node, hello.incarnation);
+                tracing::warn!(child = hello.node, text, "child refused");
+                return ParentControl::Refused(Refusal { reason: RefusalReason::Superseded, text });
+            }
+            Greeting::Newer { lost_frames } if lost_frames > 0 => {
+                tracing::warn!(child = hello.node, lost_frames, "child has lost its data directory");
+            }
+            Greeting::Same | Greeting::Newer { .. } => {}
+        }
+        tracing::info!(child = hello.node, version = hello.version, incarnation = %hello.incarnation, "child is here");
+        let (wants_health_snapshot, assignment) = self.parent.greet(&hello.node);
+        if let Some(assignment) = assignment {
+            let _ = out.try_send(ParentControl::Assignment(assignment));
+        }
+        let status = self.children.0.remove(&hello.node).and_then(|child| child.status);
+        let child = Child { session, status, heard_at: now, is_open: true, out };
+        self.children.0.insert(hello.node.clone(), child);
+        ParentControl::HelloReply(HelloReply {
+            node: self.identity.node.clone(),
+            role: self.identity.role,
+            version: env!("CARGO_PKG_VERSION").into(),
+            incarnation: self.store.incarnation(),
+            row_keys_known: self.store.known_row_keys(&hello.node, hello.incarnation),
+            applied: self.applied_ranges(&hello.node),
+            wants_health_snapshot,
+        })
+    }
+
+    fn applied_ranges(&self, child: &str) -> Vec<RangeInclusive<Sequence>> {
+        let ranges = self.receiver.ranges(child).into_iter().flat_map(|ranges| ranges.iter());
+        ranges.map(|(from, to)| Sequence(from)..=Sequence(to)).collect()
+    }
+
+    /// Applies a frame that is new, and returns what to say about it.
+    fn apply_frame(
+        &mut self,
+        child: &str,
+        incarnation: Incarnation,
+        frame: Frame,
+        row_keys_needed: u32,
+        batch: &mut Batch,
+    ) -> Result<FrameDown, Error> {
+        let is_current = self.receiver.applied(child).is_some_and(|applied| applied.incarnation == incarnation);
+        if !is_current {
+            let text = format!("{child} has not said hello with incarnation {incarnation}");
+            return Ok(FrameDown::Refused(Refusal { reason: RefusalReason::Busy, text }));
+        }
+        let mut acknowledged = frame.sequence..=frame.sequence;
+        if self.receiver.is_applied(child, incarnation, frame.sequence) {
+            self.metrics.repeated_frames.get_or_create(&peer(child)).inc();
+            return Ok(FrameDown::Acknowledged(vec![acknowledged]));
+        }
+        let known = self.store.known_row_keys(child, incarnation);
+        if known < row_keys_needed {
+            return Ok(FrameDown::NeedRowKeys { from: RowId(known) });
+        }
+        match frame.body {
+            Body::Rows(mut rows) => {
+                let ids = rows.rows.iter().map(|(id, _)| *id);
+                let Some(own) = self.store.translate_row_ids(child, incarnation, ids) else {
+                    return Ok(FrameDown::NeedRowKeys { from: RowId(known) });
+                };
+                rows.rows.iter_mut().zip(own).for_each(|((id, _), own)| *id = own);
+                rows.rows.sort_by_key(|(id, _)| *id);
+                self.parent.apply_rows(batch, child, rows, frame.weight, self.clock.now())?;
+            }
+            Body::Health(report) => self.parent.apply_health(batch, child, report, self.clock.now())?,
+            Body::Tombstone(tombstone) => {
+                let missing =
+                    self.receiver.mark_tombstone(batch, child, incarnation, tombstone.from, tombstone.to);
+                tracing::warn!(child, missing, reason = tombstone.reason.as_str(), "child had to drop frames");
+                acknowledged = tombstone.from..=tombstone.to;
+            }
+            Body::Unknown => {
+                self.metrics.unknown_frames.get_or_create(&peer(child)).inc();
+            }
+        }
+        self.metrics.applied_samples.get_or_create(&peer(child)).inc_by(frame.weight);
+        self.receiver.mark(batch, child, incarnation, frame.sequence, frame.weight);
+        Ok(FrameDown::Acknowledged(vec![acknowledged]))
+    }
+}

@@ -1,0 +1,61 @@
+//! What the relay counts.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+/// The parent replica or the child that something is counted for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Peer {
+    /// Its name in the topology file.
+    pub peer: String,
+}
+
+/// What the relay counts, in both directions.
+#[derive(Clone, Default)]
+pub struct RelayMetrics {
+    /// Payload bytes of frames, as they travel.
+    pub sent_bytes: Family<Peer, Counter>,
+    /// Frames sent, repeats included.
+    pub sent_frames: Family<Peer, Counter>,
+    /// Attempts to reach a parent that failed.
+    pub dial_failures: Family<Peer, Counter>,
+    /// Payload bytes of frames received.
+    pub received_bytes: Family<Peer, Counter>,
+    /// Frames received, repeats included.
+    pub received_frames: Family<Peer, Counter>,
+    /// Frames received and applied already.
+    pub repeated_frames: Family<Peer, Counter>,
+    /// Frames that could not be read and were not acknowledged.
+    pub malformed_frames: Family<Peer, Counter>,
+    /// Frames of a kind that this release does not know.
+    pub unknown_frames: Family<Peer, Counter>,
+    /// Raw samples in applied frames.
+    pub applied_samples: Family<Peer, Counter>,
+}
+
+impl RelayMetrics {
+    /// Registers all of them.
+    pub fn register(registry: &mut Registry) -> RelayMetrics {
+        let metrics = RelayMetrics::default();
+        let mut add = |name: &str, help: &str, family: &Family<Peer, Counter>| {
+            registry.register(format!("firetower_relay_{name}"), help, family.clone());
+        };
+        add("sent_bytes", "Payload bytes of frames sent to a parent", &metrics.sent_bytes);
+        add("sent_frames", "Frames sent to a parent, repeats included", &metrics.sent_frames);
+        add("dial_failures", "Attempts to reach a parent that failed", &metrics.dial_failures);
+        add("received_bytes", "Payload bytes of frames received from a child", &metrics.received_bytes);
+        add("received_frames", "Frames received from a child, repeats included", &metrics.received_frames);
+        add("repeated_frames", "Frames received that were applied already", &metrics.repeated_frames);
+        add("malformed_frames", "Frames that could not be read", &metrics.malformed_frames);
+        add("unknown_frames", "Frames of a kind not known", &metrics.unknown_frames);
+        add("applied_samples", "Raw samples in applied frames", &metrics.applied_samples);
+        metrics
+    }
+}
+
+/// Names a peer.
+pub(crate) fn peer(name: &str) -> Peer {
+    Peer { peer: name.to_owned() }
+}

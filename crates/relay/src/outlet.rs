@@ -1,0 +1,138 @@
+//! Frames on their way up: written, then published once they are durable.
+
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use firetower_model::{Account, Body, DropReason, Sequence, Timestamp};
+use firetower_store::{Batch, Outbox, RangeSet, Store, Stored};
+use firetower_wire::{Bytes, SealedFrame, encode_frame, kind};
+use tokio::sync::watch;
+
+use crate::error::Error;
+
+/// Bytes before the payload of a frame in the outbox: kind and row keys needed, both u32 little-endian.
+const ENVELOPE_BYTES: usize = 8;
+
+/// Frames on their way up, shared by whoever writes them and the links that take them to the parent replicas.
+///
+/// Locked for memory and RocksDB's memtable only, never across a wait.
+pub struct Outlet {
+    store: Store,
+    outbox: Mutex<Outbox>,
+    published: watch::Sender<Sequence>,
+}
+
+impl Outlet {
+    /// Opens the outbox of `store` for these parent replicas.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn open(store: &Store, parents: &[String]) -> Result<Arc<Outlet>, Error> {
+        let outbox = Outbox::open(store, parents)?;
+        let published = watch::Sender::new(outbox.last_sequence());
+        Ok(Arc::new(Outlet { store: store.clone(), outbox: Mutex::new(outbox), published }))
+    }
+
+    /// Adds a frame that carries `weight` raw samples to `batch`.
+    ///
+    /// It is sent only after the batch is committed, the store synced, and [`Outlet::publish`] called.
+    ///
+    /// # Errors
+    /// If `body` is over a limit of the wire.
+    pub fn push(&self, batch: &mut Batch, body: &Body, weight: u64, now: Timestamp) -> Result<Sequence, Error> {
+        let row_keys_needed = match body {
+            Body::Rows(rows) => rows.rows.last().map_or(0, |(id, _)| id.0 + 1),
+            Body::Health(_) | Body::Tombstone(_) | Body::Unknown => 0,
+        };
+        let mut sealed = Vec::new();
+        sealed.extend_from_slice(&kind(body).to_le_bytes());
+        sealed.extend_from_slice(&row_keys_needed.to_le_bytes());
+        sealed.extend_from_slice(&encode_frame(body)?);
+        Ok(self.outbox().push(batch, &sealed, weight, now))
+    }
+
+    /// Lets the links send what was pushed and committed so far. Call it after the store is synced.
+    pub fn publish(&self) {
+        let last = self.outbox().last_sequence();
+        self.published.send_if_modified(|published| std::mem::replace(published, last) != last);
+    }
+
+    /// Counts raw samples as collected here.
+    pub fn collect(&self, batch: &mut Batch, samples: u64) {
+        self.outbox().collect(batch, samples);
+    }
+
+    /// Counts raw samples as given up.
+    pub fn drop_samples(&self, batch: &mut Batch, reason: DropReason, samples: u64) {
+        self.outbox().drop_samples(batch, reason, samples);
+    }
+
+    /// Returns the account of each parent replica; `open_weight` raw samples are collected and in no frame yet.
+    pub fn accounts(&self, open_weight: u64) -> Vec<Account> {
+        self.outbox().accounts(open_weight)
+    }
+
+    /// Returns how many frames, and how many bytes, are queued.
+    pub fn queued(&self) -> (u64, u64) {
+        let outbox = self.outbox();
+        (outbox.frames(), outbox.bytes())
+    }
+
+    /// Returns the highest sequence written.
+    pub fn last_sequence(&self) -> Sequence {
+        self.outbox().last_sequence()
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn published(&self) -> watch::Receiver<Sequence> {
+        self.published.subscribe()
+    }
+
+    /// Returns the first sequence after `after` that `parent` has not acknowledged and that may be sent.
+    pub(crate) fn next_for(&self, parent: &str, after: Sequence) -> Option<Sequence> {
+        let published = *self.published.borrow();
+        let outbox = self.outbox();
+        outbox.unacknowledged(parent).find(|next| *next > after).filter(|next| *next <= published)
+    }
+
+    /// Reads a queued frame; `None` if it is not queued any more.
+    pub(crate) fn read(&self, sequence: Sequence) -> Result<Option<SealedFrame>, Error> {
+        let stored = self.outbox().read(sequence)?;
+        Ok(match stored {
+            None => None,
+            Some(Stored::Tombstone(tombstone)) => {
+                let body = Body::Tombstone(tombstone);
+                let payload = Bytes::from(encode_frame(&body)?);
+                Some(SealedFrame { sequence, weight: 0, kind: kind(&body), row_keys_needed: 0, payload })
+            }
+            Some(Stored::Frame { sequence, weight, payload }) => {
+                let number = |at: usize| {
+                    payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+                };
+                let (kind, row_keys_needed) = (number(0), number(4));
+                let payload = Bytes::from(payload).slice(ENVELOPE_BYTES..);
+                Some(SealedFrame { sequence, weight, kind, row_keys_needed, payload })
+            }
+        })
+    }
+
+    /// Notes what `parent` has acknowledged; frames that every replica has are forgotten.
+    pub(crate) fn acknowledge(&self, parent: &str, ranges: &[RangeInclusive<Sequence>]) -> Result<(), Error> {
+        let mut acknowledged = RangeSet::new();
+        for range in ranges {
+            acknowledged.insert_range(range.start().0, range.end().0);
+        }
+        let mut batch = Batch::default();
+        let mut outbox = self.outbox();
+        outbox.acknowledge(&mut batch, parent, &acknowledged);
+        self.store.commit(batch)?;
+        Ok(())
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
