@@ -1,1 +1,26 @@
-//! Benchmarks.
+//! What measures the tree: a fleet of simulated targets, its log, and readings of processes.
+//!
+//! The whole-system tests use the same fleet. It knows nothing of the tree: a page's values follow from
+//! (seed, target, line, scrape number) alone, so whoever has the log can recompute what was served.
+//!
+//! ```
+//! use firetower_benches::{Line, Page};
+//!
+//! let page = Page::new(7, 50);
+//! let mut text = Vec::new();
+//! page.render(3, 0, &mut text);
+//! assert_eq!(page.lines().len(), 50);
+//! let growing = page.lines().iter().position(Line::is_cumulative).expect("a third of them grow");
+//! assert!(page.value(3, growing, 1) >= page.value(3, growing, 0));
+//! ```
+
+mod log;
+mod measure;
+mod names;
+mod page;
+mod server;
+
+pub use log::{Log, Response, read_log};
+pub use measure::{Percentiles, Process, Reading, Schedule, schedule_of};
+pub use page::{Behaviour, Line, Page};
+pub use server::{Fleet, FleetOptions};

@@ -1,1 +1,23 @@
-//! Whole-system tests.
+//! Whole-system tests: real processes on loopback, scraped targets, crashes, and what must hold afterwards.
+//!
+//! [`Tree`] starts a tree of monitors over a simulated fleet, kills and restarts them, and cleans up. [`Answers`]
+//! reads what a process says over HTTP. [`expected_rows`] recomputes from raw samples what must be at the top, by
+//! the rules of DESIGN alone: it shares no code with what it checks.
+
+mod answers;
+mod binaries;
+mod expect;
+mod ports;
+mod process;
+mod served;
+mod tree;
+mod wait;
+
+pub use answers::{Account, Answers, Coverage, Point, RawSeries, Row, RowKey, Rows, encode};
+pub use binaries::{firetower, fleet};
+pub use expect::{Grid, check_account, check_coverage, check_few_lost, check_rows, expected_rows};
+pub use ports::Ports;
+pub use process::Process;
+pub use served::check_served;
+pub use tree::{Layout, Tree};
+pub use wait::{now_ms, wait_for};

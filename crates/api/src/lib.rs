@@ -1,1 +1,34 @@
-//! Firetower's api.
+//! The HTTP API of every monitor, cut into pieces that a role puts together.
+//!
+//! [`common`] is what all of them serve, [`query`] answers selectors from a monitor's raw series, [`global`] answers
+//! for the whole fleet, [`serve`] puts a router on a listener. Nothing here decides: it reads what it is handed
+//! and writes it down. It holds no state beyond the limits of a request.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use firetower_api::{Common, Readiness, common};
+//! use prometheus_client::registry::Registry;
+//!
+//! let readiness = Readiness::waiting("opening the store");
+//! let router = common(Common { readiness: readiness.clone(), registry: Arc::new(Registry::default()), reload: None });
+//! readiness.set_ready();
+//! # let _ = router;
+//! ```
+
+mod blocking;
+mod common;
+mod error;
+mod global;
+mod json;
+mod params;
+mod query;
+mod serve;
+
+pub use common::{Common, Readiness, Reload, common};
+pub use error::Error;
+pub use global::{
+    CoverageFound, GlobalAnswers, HealthAsked, HealthFound, PointFound, ReadError, ReadHealth, ReadRows, RowFound,
+    RowTier, RowsAsked, RowsFound, ServiceInstance, global,
+};
+pub use query::query;
+pub use serve::serve;

@@ -188,7 +188,7 @@ impl Link {
         }
         let status = self.status.borrow().clone();
         let (highest_sequence, at) = (self.outlet.last_sequence(), self.clock.now());
-        session.control.send(ChildControl::Heartbeat(Heartbeat { status, highest_sequence, at })).await?;
+        session.control.send(ChildControl::Heartbeat(Box::new(Heartbeat { status, highest_sequence, at }))).await?;
         Ok(())
     }
 

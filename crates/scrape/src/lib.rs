@@ -1,1 +1,31 @@
-//! Firetower's scrape.
+//! Pulls pages from targets, on time, and reads them: HTTP, the exposition text, file discovery.
+//!
+//! It decides nothing: which targets there are, what relabelling makes of their lines and what becomes of the samples
+//! is its caller's business, who passes in a [`Resolve`] and takes [`Scrape`]s.
+//!
+//! ```
+//! use firetower_scrape::exposition::{Format, parse};
+//!
+//! let samples = parse(b"# TYPE sent counter\nsent{to=\"dub\"} 3\n", Format::Text).unwrap();
+//! assert_eq!((samples[0].labels[1].1.as_str(), samples[0].value), ("dub", 3.0));
+//! ```
+
+mod buffers;
+mod discovery;
+mod error;
+pub mod exposition;
+mod fetch;
+mod metrics;
+pub mod page;
+mod target;
+
+pub use buffers::Buffers;
+pub use discovery::{FoundFile, read_files};
+pub use error::Error;
+pub use exposition::{Format, Line, PageError};
+pub use fetch::{Client, Tls};
+pub use metrics::{Outcome, ScrapeMetrics};
+pub use page::{
+    LEADING, PageCounts, PageReader, PageShape, PageShapes, ReadError, ReadOptions, Resolve, SYNTHETIC, TargetPage,
+};
+pub use target::{BODY_SIZE_LIMIT, Failure, Read, Scrape, ScrapeOptions, Scraper, run_target};

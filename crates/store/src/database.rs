@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use firetower_model::{Incarnation, Timestamp};
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, WriteBatch, WriteOptions};
 
 use crate::error::Error;
+use crate::raw::{Raw, Touched};
+use crate::tree::Tree;
 
 /// The format this release writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// The column families: (name, whether RocksDB compresses it).
 ///
@@ -29,6 +32,8 @@ pub(crate) const FAMILIES: [(&str, bool); 12] = [
     ("health", true),
 ];
 
+/// How long a bucket of raw samples is, unless said otherwise.
+const BUCKET_LENGTH: Duration = Duration::from_secs(7200);
 const FORMAT_KEY: &[u8] = b"format";
 const INCARNATION_KEY: &[u8] = b"incarnation";
 
@@ -39,6 +44,8 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Memory for what is not yet in files, over all column families, in bytes.
     pub write_buffer_bytes: usize,
+    /// How long a bucket of raw samples is; only a new directory takes it, others keep theirs.
+    pub bucket: Duration,
     /// 64 random bits for a new incarnation.
     pub random: u64,
     /// Now, for a new incarnation.
@@ -46,9 +53,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// Returns the defaults: 64 MiB of cache and 64 MiB of write buffers.
+    /// Returns the defaults: 64 MiB of cache, 64 MiB of write buffers, buckets of 2 h.
     pub fn new(now: Timestamp, random: u64) -> Options {
-        Options { cache_bytes: 64 << 20, write_buffer_bytes: 64 << 20, random, now }
+        Options { cache_bytes: 64 << 20, write_buffer_bytes: 64 << 20, bucket: BUCKET_LENGTH, random, now }
     }
 }
 
@@ -58,13 +65,15 @@ impl Options {
 #[derive(Clone)]
 pub struct Store {
     pub(crate) db: Arc<DB>,
+    pub(crate) tree: Arc<Tree>,
+    pub(crate) raw: Arc<Raw>,
     path: PathBuf,
     incarnation: Incarnation,
 }
 
 /// Writes that become visible, and durable, together.
 #[derive(Default)]
-pub struct Batch(pub(crate) WriteBatch);
+pub struct Batch(pub(crate) WriteBatch, pub(crate) Touched);
 
 impl Store {
     /// Opens the data directory `path`, making it if there is none.
@@ -88,7 +97,9 @@ impl Store {
         let open = |source| Error::Open { path: path.into(), source };
         let db = DB::open_cf_descriptors(&db_options, path, families).map_err(open)?;
         let incarnation = check_format(&db, path, options)?;
-        Ok(Store { db: Arc::new(db), path: path.into(), incarnation })
+        let tree = Arc::new(Tree::load(&db)?);
+        let raw = Arc::new(Raw::load(&db, options.bucket)?);
+        Ok(Store { db: Arc::new(db), tree, raw, path: path.into(), incarnation })
     }
 
     /// Returns the life of this data directory.
@@ -104,8 +115,10 @@ impl Store {
     /// Writes `batch`: it is visible at once, survives the end of the process, and a power loss after [`Store::sync`].
     ///
     /// # Errors
-    /// If RocksDB cannot write.
+    /// If RocksDB cannot write, or the batch has rows of a bucket that is being settled by now.
     pub fn commit(&self, batch: Batch) -> Result<(), Error> {
+        self.raw.names.flush(&self.db)?;
+        let _passed = self.raw.gate.enter(&batch.1)?;
         self.db.write_opt(batch.0, &WriteOptions::default()).map_err(Error::at("write a batch"))
     }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use firetower_model::{ShapeId, Timestamp};
+
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,6 +41,39 @@ pub enum Error {
         /// Its key, in hexadecimal.
         key: String,
     },
+    /// There is no room for another one.
+    #[error("more than {max} {what}")]
+    Full {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        max: u32,
+    },
+    /// A time that the rows' keys cannot hold: before 1970, or far from now.
+    #[error("no place for rows of {at:?}")]
+    NoPlace {
+        /// The time.
+        at: Timestamp,
+    },
+    /// A row names a shape that was never interned.
+    #[error("shape {shape} is not known")]
+    UnknownShape {
+        /// The shape.
+        shape: ShapeId,
+    },
+    /// A row has not as many values as its shape has metrics.
+    #[error("a row of shape {shape} has {found} values instead of {expected}")]
+    WrongColumns {
+        /// The shape.
+        shape: ShapeId,
+        /// Its metrics.
+        expected: usize,
+        /// The row's values.
+        found: usize,
+    },
+    /// A batch was committed so late that a bucket it has rows of is being settled.
+    #[error("a row's bucket was closed before it was committed")]
+    BucketClosed,
 }
 
 impl Error {

@@ -5,6 +5,18 @@
 
 mod database;
 mod error;
+mod raw;
+mod tree;
 
 pub use database::{Batch, Options, Store};
 pub use error::Error;
+pub use raw::{Appended, Appender, Bucket, LastRow, LooseSample, ScrapeRow, ScrapeRows, Settle, StoreStats};
+pub use tree::applied::{Applied, Hello, Receiver};
+pub use tree::dictionary::ROW_KEYS_MAX;
+pub use tree::health::{HealthFilter, Reporter};
+pub use tree::outbox::{Outbox, Stored};
+pub use tree::ranges::RangeSet;
+pub use tree::rows::{
+    DATACENTERS_MAX, Put, ROLL_DELAY, Roll, RowAnswer, RowHeader, RowQuery, RowSeries, RowTier, RowValue, TierRow,
+};
+pub use tree::windows::WindowRecord;

@@ -1,1 +1,36 @@
-//! Firetower's wire.
+//! The wire between the tiers of the tree: the calls of `proto/firetower/v1`, and the frames that travel in them.
+//!
+//! This is the only crate that sees protobuf and gRPC; everybody else speaks in the types of `firetower_model` and in
+//! the few of [`message`]. It moves and checks what was said, within the limits of [`limits`], and decides nothing: who
+//! may speak, what is applied and when to dial again is for the roles.
+//!
+//! ```
+//! use firetower_model::{Body, DropReason, Sequence, Tombstone};
+//! use firetower_wire::{decode_frame, encode_frame, kind};
+//!
+//! let body = Body::Tombstone(Tombstone { from: Sequence(3), to: Sequence(9), reason: DropReason::OutboxFull });
+//! let payload = encode_frame(&body)?;
+//! let frame = decode_frame(Sequence(10), 70_000, kind(&body), &payload)?;
+//! assert_eq!((frame.weight, frame.body), (70_000, body));
+//! # Ok::<(), firetower_wire::Error>(())
+//! ```
+
+mod codec;
+mod dial;
+mod error;
+pub mod limits;
+pub mod message;
+mod proto;
+mod serve;
+mod session;
+
+pub use codec::{decode_frame, encode_frame, kind};
+pub use dial::{DialOptions, Parent};
+pub use error::Error;
+pub use message::{
+    ChildControl, FrameDown, FrameUp, Heartbeat, Hello, HelloReply, Opening, ParentControl, Refusal, RefusalReason,
+    RowKeys, SealedFrame, decode_assignment, encode_assignment,
+};
+pub use prost::bytes::Bytes;
+pub use serve::{Accepted, ControlSession, FrameSession, Lane, Peer, serve};
+pub use session::{Receiver, Sender};

@@ -1,0 +1,96 @@
+//! `compare`: measures the tree, and Debian's Prometheus beside it, over the same simulated fleet.
+
+#![allow(clippy::print_stdout, reason = "its figures are its output")]
+
+mod bytes;
+mod freshness;
+mod peers;
+mod run;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(version, about = "Measures the tree, and Debian's Prometheus beside it, over the same simulated fleet")]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Processor, memory, punctuality: Prometheus and a secondary with its primary attached, in turns.
+    Peers(peers::Options),
+    /// Bytes a window from secondary to primary, for fleets of two sizes.
+    Bytes(bytes::Options),
+    /// How long after its end a window is visible at the global aggregator.
+    Freshness(freshness::Options),
+}
+
+/// What every measurement takes.
+#[derive(Clone, Debug, Args)]
+struct Common {
+    /// How many targets.
+    #[arg(long, global = true, default_value_t = 5_000)]
+    targets: usize,
+    /// How many samples a page has.
+    #[arg(long, global = true, default_value_t = 200)]
+    series: usize,
+    /// Seconds between two scrapes of a target.
+    #[arg(long, global = true, default_value_t = 10)]
+    interval_seconds: u64,
+    /// Length of a window.
+    #[arg(long, global = true, default_value_t = 15)]
+    window_seconds: u64,
+    /// Lets the fleet compress its pages.
+    #[arg(long, global = true)]
+    gzip: bool,
+    /// The firetower binary; without it the one beside this program.
+    #[arg(long, global = true)]
+    firetower: Option<PathBuf>,
+    /// The fleet binary; without it the one beside this program.
+    #[arg(long, global = true)]
+    fleet: Option<PathBuf>,
+    /// Where to put data; without it a temporary directory.
+    #[arg(long, global = true)]
+    directory: Option<PathBuf>,
+    /// Where to write the figures as JSON too.
+    #[arg(long, global = true)]
+    json: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let figures = match &arguments.what {
+        What::Peers(options) => peers::measure(options, &arguments.common)?,
+        What::Bytes(options) => bytes::measure(options, &arguments.common)?,
+        What::Freshness(options) => freshness::measure(options, &arguments.common)?,
+    };
+    let text = serde_json::to_string_pretty(&figures)?;
+    println!("\n{text}");
+    if let Some(path) = &arguments.common.json {
+        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Prints rows of cells as a table, the first row as its head.
+fn print_table(rows: &[Vec<String>]) {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for (at, row) in rows.iter().enumerate() {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        println!("| {} |", cells.join(" | "));
+        if at == 0 {
+            let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+            println!("| {} |", rules.join(" | "));
+        }
+    }
+}

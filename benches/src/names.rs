@@ -1,0 +1,99 @@
+//! The names on a page, made after node_exporter's.
+
+use crate::page::Behaviour;
+
+/// One metric of a page: a name, its comments, and as many lines as its label has values.
+pub(crate) struct Family {
+    /// Name of the metric.
+    pub(crate) name: String,
+    /// Its `# HELP` text.
+    pub(crate) help: String,
+    /// How its lines behave.
+    pub(crate) behaviour: Behaviour,
+    /// Label sets of its lines, in braces; empty for a line without labels.
+    pub(crate) labels: Vec<String>,
+}
+
+const CONSTANT_PARTS: [&str; 12] =
+    ["memory", "sysctl", "filesystem", "network", "cpu", "hwmon", "nvme", "mdadm", "zfs", "bonding", "timex", "edac"];
+const CONSTANT_FIELDS: [&str; 12] = [
+    "size_bytes",
+    "files_limit",
+    "readonly",
+    "speed_bytes",
+    "frequency_max_hertz",
+    "mtu_bytes",
+    "carrier_changes",
+    "blocks_reserved",
+    "address_assign_type",
+    "temp_crit_celsius",
+    "active_slaves",
+    "protocol_type",
+];
+const GROWING_PARTS: [&str; 10] = [
+    "network_receive",
+    "network_transmit",
+    "disk_reads",
+    "disk_writes",
+    "cpu",
+    "vmstat",
+    "netstat_Tcp",
+    "netstat_Udp",
+    "schedstat",
+    "softnet",
+];
+const GROWING_FIELDS: [&str; 10] = [
+    "bytes",
+    "packets",
+    "completed",
+    "merged",
+    "seconds",
+    "pgfault",
+    "InSegs",
+    "OutDatagrams",
+    "running_seconds",
+    "processed",
+];
+const MOVING_PARTS: [&str; 8] = ["memory", "sockstat", "filesystem", "load", "pressure", "procs", "hwmon", "entropy"];
+const MOVING_FIELDS: [&str; 8] =
+    ["available_bytes", "inuse", "free_inodes", "average", "cached_bytes", "running", "temp_celsius", "dirty_pages"];
+/// How many lines the families of one behaviour have, in turns.
+const LINES_PER_FAMILY: [usize; 6] = [1, 4, 8, 1, 4, 2];
+
+/// Returns families of `behaviour` with `lines` lines in all.
+pub(crate) fn families(behaviour: Behaviour, lines: usize) -> Vec<Family> {
+    let (parts, fields, suffix): (&[&str], &[&str], &str) = match behaviour {
+        Behaviour::Constant => (&CONSTANT_PARTS, &CONSTANT_FIELDS, ""),
+        Behaviour::Growing => (&GROWING_PARTS, &GROWING_FIELDS, "_total"),
+        Behaviour::Moving => (&MOVING_PARTS, &MOVING_FIELDS, "_now"),
+    };
+    let mut families = Vec::new();
+    let mut missing = lines;
+    let mut turn = 0;
+    while missing > 0 {
+        let (part, field) = (parts[turn % parts.len()], fields[turn / parts.len() % fields.len()]);
+        let round = turn / (parts.len() * fields.len());
+        let again = if round == 0 { String::new() } else { format!("_{round}") };
+        let count = LINES_PER_FAMILY[turn % LINES_PER_FAMILY.len()].min(missing);
+        families.push(Family {
+            name: format!("node_{part}_{field}{again}{suffix}"),
+            help: format!("{} field {field}{again}.", part.replace('_', " ")),
+            behaviour,
+            labels: (0..count).map(|at| label_set(turn, at, count)).collect(),
+        });
+        missing -= count;
+        turn += 1;
+    }
+    families
+}
+
+fn label_set(turn: usize, at: usize, count: usize) -> String {
+    if count == 1 {
+        return String::new();
+    }
+    match turn % 3 {
+        0 => format!("{{chip=\"coretemp_0\",device=\"enp{at}s0f0\",sensor=\"temp{at}\"}}"),
+        1 => format!("{{cpu=\"{at}\",mode=\"interrupt-{}\",package=\"socket-{}\"}}", at % 3, at % 2),
+        _ => format!("{{device=\"/dev/data{at:02}\",fstype=\"ext4\",mountpoint=\"/srv/data{at:02}\"}}"),
+    }
+}

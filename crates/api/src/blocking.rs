@@ -1,0 +1,20 @@
+//! Where reading that may block leaves the runtime's own threads.
+
+use crate::error::Error;
+
+/// Runs `read`, which may block, on a thread kept for that.
+///
+/// # Errors
+/// What `read` returned, or [`Error::Unavailable`] if it panicked or the runtime is stopping.
+///
+/// # Cancel safety
+/// `read` runs to its end even if this is dropped; its answer is lost then.
+pub(crate) async fn blocking<T: Send + 'static>(
+    step: &'static str,
+    read: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(answer) => answer,
+        Err(source) => Err(Error::Unavailable { step, source: Box::new(source) }),
+    }
+}

@@ -1,0 +1,91 @@
+//! What a caller is told when there is no answer.
+
+use std::error;
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use firetower_daemon::chain;
+use serde_json::json;
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A parameter that must be there is not.
+    #[error("parameter {name:?} is missing")]
+    Missing {
+        /// The parameter.
+        name: &'static str,
+    },
+    /// A parameter that this endpoint does not know.
+    #[error("parameter {name:?} is not known here: known are {known}")]
+    UnknownParameter {
+        /// The parameter.
+        name: String,
+        /// Those that are known.
+        known: String,
+    },
+    /// A parameter's value cannot be used.
+    #[error("parameter {name:?}: {value:?} is not {expected}")]
+    Parameter {
+        /// The parameter.
+        name: &'static str,
+        /// What came.
+        value: String,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// The query does not read.
+    #[error("parameter \"query\": {reason}")]
+    Query {
+        /// Why not.
+        reason: String,
+    },
+    /// The query reads, and asks for more than this release does.
+    #[error("only plain selectors and range selectors are answered by this release, not {what}")]
+    Unsupported {
+        /// What it asks for.
+        what: &'static str,
+    },
+    /// The answer would be too large.
+    #[error("the answer has more than {most} {what}: ask for less")]
+    TooLarge {
+        /// Things of which there are too many.
+        what: &'static str,
+        /// How many there may be.
+        most: u64,
+    },
+    /// What the answer is read from failed.
+    #[error("{step}")]
+    Unavailable {
+        /// What was being done.
+        step: &'static str,
+        /// Why it failed.
+        source: Box<dyn error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// Returns the status code, and Prometheus's word for the kind of error.
+    fn kind(&self) -> (StatusCode, &'static str) {
+        match self {
+            Error::Missing { .. }
+            | Error::UnknownParameter { .. }
+            | Error::Parameter { .. }
+            | Error::Query { .. }
+            | Error::Unsupported { .. } => (StatusCode::BAD_REQUEST, "bad_data"),
+            Error::TooLarge { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
+            Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (status, kind) = self.kind();
+        if status.is_server_error() {
+            tracing::warn!(error = %chain(&self), "request failed");
+        }
+        let body = json!({ "status": "error", "errorType": kind, "error": chain(&self).to_string() });
+        (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    }
+}

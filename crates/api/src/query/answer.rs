@@ -1,0 +1,166 @@
+//! From what is selected to the text of the answer.
+
+use firetower_model::{Sample, Select, Series, Timestamp, is_stale};
+use tokio::sync::mpsc::Sender;
+
+use super::selector::Selector;
+use crate::error::Error;
+use crate::json::{write_labels, write_time, write_value};
+
+/// How large an answer may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How many samples it may have.
+    pub samples: u64,
+    /// How many series it may have.
+    pub series: u64,
+    /// Up to how many samples it is put in order, and held in memory for that.
+    pub sorted_samples: u64,
+    /// How much of a larger one is sent at a time.
+    pub chunk_bytes: usize,
+}
+
+impl Limits {
+    /// Prometheus's `--query.max-samples`, the series of two full secondaries, and 16 MB held at most.
+    pub(super) const PROMETHEUS: Limits =
+        Limits { samples: 50_000_000, series: 10_000_000, sorted_samples: 1_000_000, chunk_bytes: 256 << 10 };
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub(super) struct Question {
+    /// Which series and which of their samples.
+    pub selector: Selector,
+    /// The time of the query.
+    pub at: Timestamp,
+    /// How large the answer may be.
+    pub limits: Limits,
+}
+
+/// A piece of an answer.
+#[derive(Debug)]
+pub(super) enum Chunk {
+    /// All of it.
+    Whole(String),
+    /// The next part of it.
+    Part(String),
+    /// There is no (further) answer.
+    Failed(Error),
+}
+
+/// Reads the answer to `question` and sends it in pieces; gives up quietly if nobody takes them. Blocks.
+pub(super) fn write<S: Select>(select: &S, question: &Question, sender: &Sender<Chunk>) {
+    let mut writer = Writer { question, sender, text: String::new(), series: 0, is_streaming: false };
+    let last = match writer.write(select) {
+        Ok(text) if writer.is_streaming => Chunk::Part(text),
+        Ok(text) => Chunk::Whole(text),
+        Err(Stop::Failed(error)) => Chunk::Failed(error),
+        Err(Stop::NobodyListens) => return,
+    };
+    // A client that went away needs no answer.
+    let _ = sender.blocking_send(last);
+}
+
+enum Stop {
+    Failed(Error),
+    NobodyListens,
+}
+
+struct Writer<'a> {
+    question: &'a Question,
+    sender: &'a Sender<Chunk>,
+    text: String,
+    series: u64,
+    is_streaming: bool,
+}
+
+impl Writer<'_> {
+    /// Returns what is left to send.
+    fn write<S: Select>(&mut self, select: &S) -> Result<String, Stop> {
+        let unavailable =
+            |source: S::Error| Stop::Failed(Error::Unavailable { step: "read series", source: Box::new(source) });
+        let Question { selector, at, limits } = self.question;
+        let kind = if selector.range.is_some() { "matrix" } else { "vector" };
+        self.text = format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":["#);
+        let mut held: Vec<Series> = Vec::new();
+        let (mut series_count, mut samples_count) = (0, 0);
+        for batch in select.select(&selector.matchers, selector.samples_range(*at)).map_err(unavailable)? {
+            for mut series in batch.map_err(unavailable)? {
+                keep_answer(&mut series.samples, selector.range.is_some());
+                if series.samples.is_empty() {
+                    continue;
+                }
+                series_count += 1;
+                samples_count += series.samples.len() as u64;
+                at_most("samples", samples_count, limits.samples)?;
+                at_most("series", series_count, limits.series)?;
+                held.push(series);
+            }
+            self.is_streaming |= samples_count > limits.sorted_samples;
+            if self.is_streaming {
+                self.write_all(std::mem::take(&mut held))?;
+            }
+        }
+        held.sort_by(|a, b| a.labels.cmp(&b.labels));
+        self.write_all(held)?;
+        self.text.push_str("]}}");
+        Ok(std::mem::take(&mut self.text))
+    }
+
+    fn write_all(&mut self, held: Vec<Series>) -> Result<(), Stop> {
+        for series in held {
+            if self.series > 0 {
+                self.text.push(',');
+            }
+            self.series += 1;
+            self.write_series(&series);
+            if self.is_streaming && self.text.len() > self.question.limits.chunk_bytes {
+                let part = Chunk::Part(std::mem::take(&mut self.text));
+                self.sender.blocking_send(part).map_err(|_| Stop::NobodyListens)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_series(&mut self, series: &Series) {
+        let out = &mut self.text;
+        out.push_str("{\"metric\":");
+        write_labels(out, &series.labels);
+        if self.question.selector.range.is_none() {
+            out.push_str(",\"value\":");
+            // An instant's samples are all of the moment that was asked about.
+            let value = series.samples.last().map_or(f64::NAN, |sample| sample.value);
+            write_sample(out, Sample { at: self.question.at, value });
+        } else {
+            out.push_str(",\"values\":[");
+            for (at, sample) in series.samples.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write_sample(out, *sample);
+            }
+            out.push(']');
+        }
+        out.push('}');
+    }
+}
+
+fn at_most(what: &'static str, count: u64, most: u64) -> Result<(), Stop> {
+    if count <= most { Ok(()) } else { Err(Stop::Failed(Error::TooLarge { what, most })) }
+}
+
+/// Leaves what is answered: of an instant the newest sample unless the series ended with it, of a range all but the markers.
+fn keep_answer(samples: &mut Vec<Sample>, is_range: bool) {
+    if !is_range {
+        samples.drain(..samples.len().saturating_sub(1));
+    }
+    samples.retain(|sample| !is_stale(sample.value));
+}
+
+fn write_sample(out: &mut String, sample: Sample) {
+    out.push('[');
+    write_time(out, sample.at);
+    out.push_str(",\"");
+    write_value(out, sample.value);
+    out.push_str("\"]");
+}

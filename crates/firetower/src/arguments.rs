@@ -1,0 +1,271 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use firetower_topology::{Retention, parse_duration};
+
+/// Watches servers from a tree of monitors: secondaries pull, primaries gather, a global aggregator answers.
+#[derive(Debug, Parser)]
+#[command(name = "firetower", version, about, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Pull from targets of one datacenter, keep raw samples, push windows up
+    Secondary(SecondaryArguments),
+    /// Gather one datacenter's secondaries
+    Primary(MonitorArguments),
+    /// Gather all datacenters and answer for the whole fleet
+    Global(MonitorArguments),
+    /// Show this host's readings to the monitors
+    Agent(AgentArguments),
+    /// Check a file and say what is wrong with it
+    Check(CheckArguments),
+    /// Show the whole tree
+    Status(Ask),
+    /// Show how many targets are well, and those that are not
+    Health(HealthArguments),
+    /// Ask a monitor for a selector: `up{job="node"}`, `up[10m]`
+    Query(QueryArguments),
+    /// Start a small tree of real processes on this host and show it
+    Demo(DemoArguments),
+    /// Run a program until standard input closes
+    #[command(hide = true)]
+    Leash(LeashArguments),
+}
+
+/// Of a monitor that is in the topology.
+#[derive(Debug, Args)]
+pub(crate) struct MonitorArguments {
+    /// The topology file
+    #[arg(long, value_name = "FILE")]
+    pub topology: PathBuf,
+    #[command(flatten)]
+    pub place: PlaceArguments,
+    #[command(flatten)]
+    pub running: RunningArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArguments {
+    /// Its name in the topology file; else CONTAINER_NAME, if that names a monitor of the file
+    #[arg(long, value_name = "NAME", env = "FIRETOWER_NODE")]
+    pub node: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunningArguments {
+    /// Where it keeps its data
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// How long stopping may take
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
+    pub grace: Duration,
+    #[command(flatten)]
+    pub process: ProcessArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProcessArguments {
+    /// Listen beyond loopback without tls and auth
+    #[arg(long)]
+    pub insecure: bool,
+    /// Stop once standard input closes
+    #[arg(long, hide = true)]
+    pub stop_on_stdin_close: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SecondaryArguments {
+    /// The topology file
+    #[arg(long, value_name = "FILE", required_unless_present = "standalone", conflicts_with = "standalone")]
+    pub topology: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: PlaceArguments,
+    /// Run alone, without a topology
+    #[arg(long, requires = "http")]
+    pub standalone: bool,
+    /// Prometheus's own configuration file; without it nothing is scraped
+    #[arg(long, value_name = "FILE", requires = "standalone")]
+    pub scrape_config: Option<PathBuf>,
+    /// Where to answer HTTP
+    #[arg(long, value_name = "HOST:PORT", requires = "standalone")]
+    pub http: Option<String>,
+    /// How long to keep data
+    #[arg(long, value_name = "raw=DURATION", requires = "standalone", value_parser = parse_retention)]
+    pub retention: Option<Retention>,
+    #[command(flatten)]
+    pub running: RunningArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentArguments {
+    /// Where to answer HTTP
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6140")]
+    pub http: String,
+    /// How long stopping may take
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
+    pub grace: Duration,
+    #[command(flatten)]
+    pub process: ProcessArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    #[command(subcommand)]
+    pub what: Check,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Check {
+    /// Check a topology file, and say what follows from it
+    Topology {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// Whom to ask, and how to show the answer.
+#[derive(Debug, Args)]
+pub(crate) struct Ask {
+    /// The monitor to ask
+    #[arg(long, value_name = "URL", env = "FIRETOWER_URL", default_value = "http://127.0.0.1:6110")]
+    pub url: String,
+    /// How to show the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For reading
+    Table,
+    /// As the API gives it
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthArguments {
+    #[command(flatten)]
+    pub ask: Ask,
+    /// Only targets of this datacenter
+    #[arg(long, value_name = "NAME")]
+    pub datacenter: Option<String>,
+    /// Only targets in this state
+    #[arg(long, value_name = "STATE", value_parser = ["online", "degraded", "offline", "unknown"])]
+    pub state: Option<String>,
+    /// How many targets to list at most
+    #[arg(long, value_name = "COUNT")]
+    pub limit: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueryArguments {
+    /// What to select
+    #[arg(value_name = "SELECTOR")]
+    pub selector: String,
+    /// When: RFC 3339 or seconds since the unix epoch; now if it is left out
+    #[arg(long)]
+    pub time: Option<String>,
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Stop by itself after this time, and fail unless every target was seen with full coverage
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+    pub length: Option<Duration>,
+    /// Kill this datacenter's agents half-way, and fail unless the API says so (for 60s unless --for is given)
+    #[arg(long = "break", value_name = "DATACENTER")]
+    pub broken: Option<String>,
+    /// The topology file
+    #[arg(long, value_name = "FILE", default_value = "topology/demo.yaml")]
+    pub topology: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LeashArguments {
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub program: Vec<OsString>,
+}
+
+/// Reads `raw=100y,5m=1y`: what is not named keeps its default, but no tier is shorter than the one before it.
+fn parse_retention(text: &str) -> Result<Retention, String> {
+    let mut retention = Retention::default();
+    for part in text.split(',') {
+        let (tier, duration) = part.split_once('=').ok_or_else(|| format!("{part:?} is not TIER=DURATION"))?;
+        let duration = parse_duration(duration)?;
+        match tier {
+            "raw" => retention.raw = duration,
+            "5m" => retention.five_minutes = duration,
+            "1h" => retention.one_hour = duration,
+            _ => return Err(format!("no tier is called {tier:?}: there are raw, 5m and 1h")),
+        }
+    }
+    retention.five_minutes = retention.five_minutes.max(retention.raw);
+    retention.one_hour = retention.one_hour.max(retention.five_minutes);
+    Ok(retention)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        let check = |line: &str, expected: Option<ErrorKind>| {
+            let parsed = Arguments::try_parse_from(line.split_whitespace());
+            assert_eq!(parsed.err().map(|error| error.kind()), expected, "{line}");
+        };
+        check("firetower primary --topology t.yaml --data d", None);
+        check("firetower global --topology t.yaml --data d --node global-0 --grace 3s", None);
+        check("firetower secondary --topology t.yaml --data d", None);
+        check("firetower secondary --standalone --http 127.0.0.1:0 --data d --retention raw=100y", None);
+        check("firetower secondary --data d", Some(ErrorKind::MissingRequiredArgument));
+        check("firetower secondary --standalone --data d", Some(ErrorKind::MissingRequiredArgument));
+        let both = "firetower secondary --standalone --http a:1 --topology t.yaml --data d";
+        check(both, Some(ErrorKind::ArgumentConflict));
+        let half = "firetower secondary --topology t.yaml --scrape-config p.yml --data d";
+        check(half, Some(ErrorKind::MissingRequiredArgument));
+        check("firetower agent --grace 5", Some(ErrorKind::ValueValidation));
+        check("firetower demo --for 60s --break dub", None);
+        check("firetower health --state dead", Some(ErrorKind::InvalidValue));
+        check("firetower status -o yaml", Some(ErrorKind::InvalidValue));
+        check("firetower check topology t.yaml", None);
+        check("firetower leash -- prometheus-node-exporter --web.listen-address=127.0.0.1:9100", None);
+    }
+
+    #[test]
+    fn retentions_are_read_by_tier() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let check = |text: &str, expected: Option<(u32, u32, u32)>| {
+            let days = |duration: Duration| (duration.as_secs() / DAY.as_secs()) as u32;
+            let found = parse_retention(text).ok();
+            let found = found.map(|kept| (days(kept.raw), days(kept.five_minutes), days(kept.one_hour)));
+            assert_eq!(found, expected, "{text}");
+        };
+        check("raw=2d", Some((2, 7, 90)));
+        check("raw=100y", Some((36_500, 36_500, 36_500)));
+        check("raw=1d,5m=8d,1h=9d", Some((1, 8, 9)));
+        check("raw", None);
+        check("raw=2", None);
+        check("10m=2d", None);
+    }
+}

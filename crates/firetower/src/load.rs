@@ -1,0 +1,182 @@
+//! The topology and its targets, from their files.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+use firetower_model::Target;
+use firetower_topology::{
+    Checked, Complaint, Datacenter, Place, ScrapeConfig, TargetGroup, Topology, read, read_scrape_config,
+    read_target_groups, resolve_targets,
+};
+
+/// What a folder's files of targets make of a datacenter.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Its targets, sorted.
+    pub targets: Vec<Target>,
+    /// Faults of the files.
+    pub complaints: Vec<Complaint>,
+    /// What does not do what it seems to.
+    pub warnings: Vec<String>,
+}
+
+/// Reads and checks the topology; warnings go to the log.
+///
+/// # Errors
+/// If it cannot be read, or all its faults, one to a line.
+pub(crate) fn topology(path: &Path) -> anyhow::Result<Topology> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let name = path.display().to_string();
+    let Checked { topology, warnings } = read(&name, &text).map_err(|complaints| refused(&name, &complaints))?;
+    warnings.iter().for_each(|warning| tracing::warn!(%warning, "topology"));
+    Ok(topology)
+}
+
+/// Reads and checks the jobs of a Prometheus configuration file; warnings go to the log.
+///
+/// # Errors
+/// If it cannot be read, or all its faults, one to a line.
+pub(crate) fn scrape_configs(path: &Path) -> anyhow::Result<Vec<ScrapeConfig>> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let name = path.display().to_string();
+    let checked = read_scrape_config(&name, &text).map_err(|complaints| refused(&name, &complaints))?;
+    checked.warnings.iter().for_each(|warning| tracing::warn!(%warning, "scrape configuration"));
+    Ok(checked.scrape_configs)
+}
+
+fn refused(name: &str, complaints: &[Complaint]) -> anyhow::Error {
+    let lines: Vec<String> = complaints.iter().map(|complaint| format!("\n{complaint}")).collect();
+    anyhow!("check {name}{}", lines.concat())
+}
+
+/// Finds the targets of a datacenter, in its files relative to `folder` (that of the topology file).
+pub(crate) fn targets(datacenter: &Datacenter, folder: &Path) -> Found {
+    let mut found = Found::default();
+    let implied = [("region", datacenter.region.as_str()), ("datacenter", datacenter.name.as_str())];
+    for config in &datacenter.scrape_configs {
+        let groups = groups(config, folder, &mut found);
+        let resolved = resolve_targets(config, &groups, &implied);
+        found.targets.extend(resolved.targets);
+        found.warnings.extend(resolved.complaints);
+    }
+    found.targets.sort();
+    found
+}
+
+fn groups(config: &ScrapeConfig, folder: &Path, found: &mut Found) -> Vec<TargetGroup> {
+    let mut groups = config.static_groups.clone();
+    for pattern in config.file_sd.iter().flat_map(|entry| &entry.files) {
+        let pattern = folder.join(pattern).display().to_string();
+        let paths: Vec<_> = glob::glob(&pattern).map(|paths| paths.flatten().collect()).unwrap_or_default();
+        if paths.is_empty() {
+            found.warnings.push(format!("job {}: no file is called {pattern}", config.job_name));
+        }
+        for path in paths {
+            let name = path.display().to_string();
+            match fs::read_to_string(&path).map(|text| read_target_groups(&name, &text)) {
+                Ok(Ok(more)) => groups.extend(more),
+                Ok(Err(complaints)) => found.complaints.extend(complaints),
+                Err(error) => found.warnings.push(format!("job {}: read {name}: {error}", config.job_name)),
+            }
+        }
+    }
+    groups
+}
+
+/// Finds which monitor of the topology this process is: the one `named`, else the one called as its container is.
+///
+/// # Errors
+/// If there is no such monitor.
+pub(crate) fn place<'a>(
+    topology: &'a Topology,
+    named: Option<&str>,
+    container: Option<&str>,
+) -> anyhow::Result<Place<'a>> {
+    if let Some(name) = named {
+        return topology.find(name).with_context(|| format!("no monitor of the topology is called {name:?}"));
+    }
+    let by_container = container.and_then(|name| topology.find(name));
+    by_container
+        .context("say which monitor this is: --node NAME, or FIRETOWER_NODE, or a CONTAINER_NAME of the topology")
+}
+
+/// Refuses addresses that others than this host can reach: tls and auth are not there yet to protect them.
+///
+/// # Errors
+/// If one of them is not of loopback.
+pub(crate) fn check_reach(addresses: &[&str], is_insecure: bool) -> anyhow::Result<()> {
+    match addresses.iter().find(|address| !is_loopback(address)) {
+        Some(address) if !is_insecure => {
+            bail!(
+                "refuse to listen on {address}: it is not on loopback, and there is neither tls nor auth; --insecure allows it"
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_loopback(address: &str) -> bool {
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return address.ip().is_loopback();
+    }
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demo() -> Topology {
+        topology(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology/demo.yaml"))).unwrap()
+    }
+
+    #[test]
+    fn a_process_finds_itself() {
+        let topology = demo();
+        let check = |named: Option<&str>, container: Option<&str>, expected: Result<&str, &str>| {
+            let found = place(&topology, named, container).map(|place| place.node().name.as_str());
+            let found = found.map_err(|error| error.to_string());
+            match (&found, expected) {
+                (Ok(name), Ok(expected)) => assert_eq!(*name, expected),
+                (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
+                _ => panic!("{named:?} {container:?}: {found:?}"),
+            }
+        };
+        check(Some("dub-p0"), Some("ams-p0"), Ok("dub-p0"));
+        check(None, Some("ams-p0"), Ok("ams-p0"));
+        check(Some("nobody"), Some("ams-p0"), Err("no monitor of the topology is called \"nobody\""));
+        check(None, Some("web-7"), Err("say which monitor this is"));
+        check(None, None, Err("say which monitor this is"));
+    }
+
+    #[test]
+    fn only_loopback_needs_no_protection() {
+        let check =
+            |address: &str, expected: bool| assert_eq!(check_reach(&[address], false).is_ok(), expected, "{address}");
+        check("127.0.0.1:6110", true);
+        check("127.8.9.1:0", true);
+        check("[::1]:6110", true);
+        check("localhost:6110", true);
+        check("0.0.0.0:6110", false);
+        check("[::]:6110", false);
+        check("10.0.0.1:6110", false);
+        check("monitor.example:6110", false);
+        assert!(check_reach(&["10.0.0.1:6110"], true).is_ok());
+    }
+
+    #[test]
+    fn the_demos_targets_are_found() {
+        let topology = demo();
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology"));
+        let mut counts = Vec::new();
+        for datacenter in topology.datacenters() {
+            let found = targets(datacenter, folder);
+            assert_eq!((found.complaints.len(), &found.warnings), (0, &Vec::new()));
+            counts.push(found.targets.len());
+        }
+        assert_eq!(counts, [5, 5, 5]);
+    }
+}

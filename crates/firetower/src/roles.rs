@@ -1,0 +1,149 @@
+//! The three monitors, as the binary starts them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use firetower_daemon::{Listener, Surroundings};
+use firetower_topology::{Datacenter, Node, Retention, Topology};
+use tokio_util::sync::CancellationToken;
+
+use crate::load;
+
+/// Reads the topology again; the complaints if it is refused.
+pub(crate) type ReadAgain = Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>;
+
+/// What a monitor of the topology is started with.
+pub(crate) struct MonitorSetup {
+    /// The checked topology.
+    pub topology: Topology,
+    /// Where it was read.
+    pub topology_path: PathBuf,
+    /// Its datacenter; `None` for a global aggregator.
+    pub datacenter: Option<Datacenter>,
+    /// This monitor, which is in the topology with this role.
+    pub node: Node,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// How long stopping may take.
+    pub grace: Duration,
+}
+
+impl MonitorSetup {
+    /// Returns the folder that target files are looked for under.
+    pub(crate) fn base(&self) -> PathBuf {
+        self.topology_path.parent().unwrap_or(Path::new("")).to_owned()
+    }
+
+    /// Listens where the topology says that it answers HTTP.
+    pub(crate) async fn listen_http(&self) -> anyhow::Result<Listener> {
+        listen(&self.node.http).await
+    }
+
+    /// Returns what reads the topology again.
+    pub(crate) fn read_again(&self) -> ReadAgain {
+        let path = self.topology_path.clone();
+        Arc::new(move || load::topology(&path).map_err(|error| format!("{error:#}")))
+    }
+
+    /// Returns its datacenter.
+    ///
+    /// # Errors
+    /// If it is a global aggregator.
+    pub(crate) fn datacenter(&self) -> anyhow::Result<Datacenter> {
+        self.datacenter.clone().context("a global aggregator is in no datacenter")
+    }
+
+    /// Listens where the topology says that its children dial it.
+    pub(crate) async fn listen_grpc(&self) -> anyhow::Result<Listener> {
+        listen(self.node.grpc.as_deref().context("the topology gives it no grpc address")?).await
+    }
+}
+
+/// Listens on `host:port`.
+pub(crate) async fn listen(address: &str) -> anyhow::Result<Listener> {
+    Listener::bind(address).await.with_context(|| format!("listen on {address}"))
+}
+
+/// What a secondary that runs alone is started with.
+pub(crate) struct StandaloneSetup {
+    /// Prometheus's configuration file; nothing is scraped without one.
+    pub scrape_config: Option<PathBuf>,
+    /// `host:port` where it answers.
+    pub http: String,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// How long data is kept.
+    pub retention: Retention,
+    /// How long stopping may take.
+    pub grace: Duration,
+}
+
+/// Runs a secondary of the topology until `cancel`.
+pub(crate) async fn secondary(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
+    let setup = firetower_secondary::Setup {
+        surroundings: Surroundings::system(),
+        datacenter: setup.datacenter()?,
+        http: setup.listen_http().await?,
+        reload: setup.read_again(),
+        topology: setup.topology,
+        node: setup.node,
+        data: setup.data,
+        grace: setup.grace,
+    };
+    Ok(firetower_secondary::run(setup, cancel).await?)
+}
+
+/// Runs a secondary alone until `cancel`.
+pub(crate) async fn standalone(setup: StandaloneSetup, cancel: CancellationToken) -> anyhow::Result<()> {
+    let path = setup.scrape_config;
+    let base = path.as_deref().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
+    let read_again = move || match &path {
+        None => Ok(Vec::new()),
+        Some(path) => load::scrape_configs(path).map_err(|error| format!("{error:#}")),
+    };
+    let setup = firetower_secondary::StandaloneSetup {
+        surroundings: Surroundings::system(),
+        scrape_configs: read_again().map_err(anyhow::Error::msg)?,
+        base,
+        http: listen(&setup.http).await?,
+        reload: Arc::new(read_again),
+        data: setup.data,
+        retention: setup.retention,
+        grace: setup.grace,
+    };
+    Ok(firetower_secondary::run_standalone(setup, cancel).await?)
+}
+
+/// Runs a primary until `cancel`.
+pub(crate) async fn primary(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
+    let setup = firetower_primary::Setup {
+        surroundings: Surroundings::system(),
+        datacenter: setup.datacenter()?,
+        base: setup.base(),
+        http: setup.listen_http().await?,
+        grpc: setup.listen_grpc().await?,
+        reload: setup.read_again(),
+        topology: setup.topology,
+        node: setup.node,
+        data: setup.data,
+        grace: setup.grace,
+    };
+    Ok(firetower_primary::run(setup, cancel).await?)
+}
+
+/// Runs a global aggregator until `cancel`.
+pub(crate) async fn global(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
+    let setup = firetower_global::Setup {
+        surroundings: Surroundings::system(),
+        http: setup.listen_http().await?,
+        grpc: setup.listen_grpc().await?,
+        reload: setup.read_again(),
+        topology: setup.topology,
+        node: setup.node,
+        data: setup.data,
+        grace: setup.grace,
+    };
+    Ok(firetower_global::run(setup, cancel).await?)
+}

@@ -1,0 +1,46 @@
+//! `firetower status`, `health` and `query`: an answer as a table or as it came.
+
+mod health;
+mod query;
+mod status;
+
+use serde_json::Value;
+
+use crate::arguments::{Ask, HealthArguments, Output, QueryArguments};
+use crate::client::Client;
+use crate::output::print;
+
+pub(crate) use health::health_text;
+pub(crate) use status::status_text;
+
+/// Shows the whole tree.
+pub(crate) fn status(ask: &Ask) -> anyhow::Result<()> {
+    let body = Client::new(&ask.url).json("/api/v1/status", &[])?;
+    show(ask.output, &body, |body| status_text(&body["data"]))
+}
+
+/// Shows the health of targets.
+pub(crate) fn health(arguments: &HealthArguments) -> anyhow::Result<()> {
+    let limit = arguments.limit.map(|limit| limit.to_string());
+    let params = [("datacenter", &arguments.datacenter), ("state", &arguments.state), ("limit", &limit)];
+    let params: Vec<(&str, &str)> =
+        params.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
+    let body = Client::new(&arguments.ask.url).json("/health/summary", &params)?;
+    show(arguments.ask.output, &body, health_text)
+}
+
+/// Shows what a selector selects.
+pub(crate) fn query(arguments: &QueryArguments) -> anyhow::Result<()> {
+    let mut params = vec![("query", arguments.selector.as_str())];
+    params.extend(arguments.time.as_deref().map(|time| ("time", time)));
+    let body = Client::new(&arguments.ask.url).json("/api/v1/query", &params)?;
+    show(arguments.ask.output, &body, |body| query::query_text(&body["data"]))
+}
+
+fn show(output: Output, body: &Value, as_table: impl Fn(&Value) -> String) -> anyhow::Result<()> {
+    let text = match output {
+        Output::Table => as_table(body),
+        Output::Json => format!("{body:#}\n"),
+    };
+    Ok(print(&text)?)
+}

@@ -1,0 +1,169 @@
+//! The tree as two tables.
+
+use serde_json::Value;
+
+use crate::table::{Column, age, bytes, count, coverage, decimal, table, text, time_of_day};
+
+/// Returns the global aggregator's own line, a table of datacenters and one of monitors.
+pub(crate) fn status_text(data: &Value) -> String {
+    let totals = &data["totals"];
+    let targets = &totals["targets"];
+    let mut out = format!(
+        "{} {} at {}: {} datacenters, {} primaries, {} secondaries ({} not connected), {} targets, {} up, {} down\n\n",
+        text(&data["node"]),
+        text(&data["version"]),
+        time_of_day(&data["at"]),
+        count(&totals["datacenters"]),
+        count(&totals["primaries"]),
+        count(&totals["secondaries"]),
+        count(&totals["disconnected"]),
+        count(&targets["total"]),
+        count(&targets["up"]),
+        count(&targets["down"]),
+    );
+    out.push_str(&datacenters(data));
+    out.push('\n');
+    out.push_str(&monitors(data));
+    out
+}
+
+fn datacenters(data: &Value) -> String {
+    let mut rows = Vec::new();
+    for region in list(&data["regions"]) {
+        for datacenter in list(&region["datacenters"]) {
+            let targets = &datacenter["targets"];
+            rows.push(vec![
+                text(&region["region"]),
+                text(&datacenter["datacenter"]),
+                count(&targets["total"]),
+                count(&targets["up"]),
+                count(&targets["degraded"]),
+                count(&targets["down"]),
+                count(&targets["unknown"]),
+                coverage(&datacenter["coverage"]),
+                age(&datacenter["watermark"]["complete_through"], &data["at"]),
+                count(&datacenter["active_series"]),
+                decimal(&datacenter["samples_per_second"]),
+            ]);
+        }
+    }
+    let columns = [
+        Column::Text("REGION"),
+        Column::Text("DATACENTER"),
+        Column::Number("TARGETS"),
+        Column::Number("UP"),
+        Column::Number("DEGRADED"),
+        Column::Number("DOWN"),
+        Column::Number("UNKNOWN"),
+        Column::Number("COVERAGE"),
+        Column::Number("BEHIND"),
+        Column::Number("SERIES"),
+        Column::Number("SAMPLES/S"),
+    ];
+    table(&columns, rows)
+}
+
+fn monitors(data: &Value) -> String {
+    let mut rows = vec![monitor(data, "-", &data["at"])];
+    for datacenter in list(&data["regions"]).flat_map(|region| list(&region["datacenters"])) {
+        let name = text(&datacenter["datacenter"]);
+        for node in list(&datacenter["primaries"]).chain(list(&datacenter["secondaries"])) {
+            rows.push(monitor(node, &name, &data["at"]));
+        }
+    }
+    let columns = [
+        Column::Text("MONITOR"),
+        Column::Text("ROLE"),
+        Column::Text("DATACENTER"),
+        Column::Text("STATE"),
+        Column::Number("TARGETS"),
+        Column::Number("COVERAGE"),
+        Column::Number("BEHIND"),
+        Column::Number("QUEUED"),
+        Column::Number("COLLECTED"),
+        Column::Number("DELIVERED"),
+        Column::Number("DROPPED"),
+        Column::Number("RESIDUAL"),
+        Column::Text("VERSION"),
+    ];
+    table(&columns, rows)
+}
+
+fn monitor(node: &Value, datacenter: &str, now: &Value) -> Vec<String> {
+    let state = if node["connected"] == Value::Bool(true) { "connected" } else { "lost" };
+    let has_parent = list(&node["accounts"]).next().is_some();
+    let sum = |pick: fn(&Value) -> i64| match has_parent {
+        true => list(&node["accounts"]).map(pick).sum::<i64>().to_string(),
+        false => "-".to_owned(),
+    };
+    vec![
+        text(&node["node"]),
+        text(&node["role"]),
+        datacenter.to_owned(),
+        state.to_owned(),
+        count(&node["targets"]["total"]),
+        coverage(&node["coverage"]),
+        age(&node["watermark"]["complete_through"], now),
+        bytes(&node["queue"]["bytes"]),
+        sum(|account| number(&account["collected"])),
+        sum(|account| number(&account["delivered"])),
+        sum(|account| account["dropped"].as_object().map_or(0, |reasons| reasons.values().map(number).sum())),
+        sum(|account| number(&account["residual"])),
+        text(&node["version"]),
+    ]
+}
+
+fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or(0)
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_two_tables() {
+        let targets =
+            |up: u64, down: u64| json!({ "total": up + down, "up": up, "down": down, "degraded": 0, "unknown": 0 });
+        let coverage = json!({ "expected": 15, "reported": 14, "late": 0, "lost": 1, "ratio": 0.9333 });
+        let node = |name: &str, role: &str, connected: bool, accounts: Value| {
+            json!({
+                "node": name, "role": role, "version": "0.1.0", "connected": connected, "at": 1_700_000_000.0,
+                "targets": targets(4, 1), "coverage": coverage, "watermark": { "complete_through": 1_699_999_995.5 },
+                "queue": { "frames": 1, "bytes": 2_048 }, "accounts": accounts
+            })
+        };
+        let account = json!([{
+            "parent": "p", "collected": 1_000, "delivered": 900, "queued": 90, "dropped": { "outbox_full": 10 }, "residual": 0
+        }]);
+        let mut data = node("global-0", "global", true, json!([]));
+        data["totals"] = json!({
+            "datacenters": 1, "primaries": 1, "secondaries": 1, "disconnected": 1, "targets": targets(4, 1)
+        });
+        data["regions"] = json!([{ "region": "eu-west", "datacenters": [{
+            "datacenter": "dub", "targets": targets(4, 1), "active_series": 4_321, "samples_per_second": 12.34,
+            "coverage": coverage, "watermark": { "complete_through": 1_699_999_995.5 },
+            "primaries": [node("dub-p0", "primary", true, account.clone())],
+            "secondaries": [node("dub-s0", "secondary", false, account)]
+        }] }]);
+        let expected = "\
+global-0 0.1.0 at 22:13:20 UTC: 1 datacenters, 1 primaries, 1 secondaries (1 not connected), 5 targets, 4 up, 1 down
+
+REGION   DATACENTER  TARGETS  UP  DEGRADED  DOWN  UNKNOWN  COVERAGE  BEHIND  SERIES  SAMPLES/S
+eu-west  dub               5   4         0     1        0    93.33%    4.5s    4321       12.3
+
+MONITOR   ROLE       DATACENTER  STATE      TARGETS  COVERAGE  BEHIND   QUEUED  COLLECTED  DELIVERED  DROPPED  RESIDUAL  VERSION
+global-0  global     -           connected        5    93.33%    4.5s  2.0 KiB          -          -        -         -  0.1.0
+dub-p0    primary    dub         connected        5    93.33%    4.5s  2.0 KiB       1000        900       10         0  0.1.0
+dub-s0    secondary  dub         lost             5    93.33%    4.5s  2.0 KiB       1000        900       10         0  0.1.0
+";
+        let text = status_text(&data);
+        assert_eq!(text, expected, "\n{text}");
+    }
+}

@@ -1,0 +1,123 @@
+//! The wiring of a global aggregator.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use firetower_api::{Common, Readiness, Reload, common, global, serve};
+use firetower_daemon::{Ended, Listener, Surroundings, Tasks, blocking};
+use firetower_model::{NodeStatus, Role, Timestamp};
+use firetower_relay::{ExposedStatus, Identity, RelayMetrics, keep, maintain_rows};
+use firetower_store::{Options, Store};
+use firetower_topology::{Node, Topology};
+use prometheus_client::registry::Registry;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::answers::answers;
+use crate::summit::Summit;
+
+/// Calls of children that wait to be taken.
+const CALLS_MAX: usize = 64;
+
+/// What a global aggregator is started with.
+pub struct Setup {
+    /// Clock, randomness, connections.
+    pub surroundings: Surroundings,
+    /// The checked topology.
+    pub topology: Topology,
+    /// Itself in it.
+    pub node: Node,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Where HTTP is answered.
+    pub http: Listener,
+    /// Where primaries are taken.
+    pub grpc: Listener,
+    /// Reads the topology again; the complaints if it is refused.
+    pub reload: Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>,
+    /// How long stopping may take.
+    pub grace: Duration,
+}
+
+/// Runs a global aggregator until `cancel`, then stops it in the order data flows.
+///
+/// # Errors
+/// If it cannot start, or something fails that it cannot go on without.
+pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
+    let Setup { surroundings, topology, node, data, http, grpc, reload, grace } = setup;
+    let clock = surroundings.clock;
+    let now = clock.now();
+    let store = blocking(|| Store::open(&data, &Options::new(now, surroundings.random.next_u64())))?;
+    let status = watch::Sender::new(first_status(&node, &store, http.local_address(), now));
+    let mut registry = Registry::default();
+    let metrics = RelayMetrics::register(&mut registry);
+    registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
+
+    let mut primaries = BTreeMap::new();
+    for datacenter in topology.datacenters() {
+        primaries.extend(datacenter.primaries.iter().map(|node| (node.name.clone(), datacenter.name.clone())));
+    }
+    let summit = Summit::new(store.clone(), primaries, status.clone(), now);
+    let identity =
+        Identity { node: node.name, role: Role::Global, region: String::new(), datacenter: String::new() };
+
+    let mut tasks: Tasks<Error> = Tasks::new();
+    let (to_keeper, calls) = mpsc::channel(CALLS_MAX);
+    tasks.start("take calls", |cancel| async move {
+        firetower_wire::serve(grpc, to_keeper, cancel).await;
+        Ok(())
+    });
+    let (kept, ticking) = (store.clone(), clock.clone());
+    tasks.start("keep rows", |cancel| async move {
+        Ok(keep(identity, kept, summit, calls, ticking, metrics, cancel).await?)
+    });
+    let (rows, ticking) = (store.clone(), clock.clone());
+    tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(rows, ticking, cancel).await?) });
+    let reload = Reload::new(move || {
+        let reload = Arc::clone(&reload);
+        async move { blocking(|| reload()).map(drop) }
+    });
+    let readiness = Readiness::waiting("starting");
+    readiness.set_ready();
+    let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) })
+        .merge(global(answers(store, &topology, status.subscribe(), clock)));
+    tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
+    finish(tasks.join(cancel, grace).await, grace)
+}
+
+fn finish((failed, overran): (Vec<Ended<Error>>, Vec<&'static str>), grace: Duration) -> Result<(), Error> {
+    if let Some(ended) = failed.into_iter().next() {
+        return Err(match ended.result {
+            Err(Some(error)) => error,
+            _ => Error::Panicked { name: ended.name },
+        });
+    }
+    if overran.is_empty() { Ok(()) } else { Err(Error::Overran { grace, tasks: overran }) }
+}
+
+fn first_status(node: &Node, store: &Store, http: &str, now: Timestamp) -> NodeStatus {
+    NodeStatus {
+        node: node.name.clone(),
+        role: Role::Global,
+        version: env!("CARGO_PKG_VERSION").into(),
+        incarnation: store.incarnation(),
+        at: now,
+        started: now,
+        http: http.to_owned(),
+        region: String::new(),
+        datacenter: String::new(),
+        is_connected: true,
+        targets: store.health_counts(),
+        active_series: 0,
+        samples_per_second: 0.0,
+        coverage: Default::default(),
+        watermark: Default::default(),
+        outbox_frames: 0,
+        outbox_bytes: 0,
+        accounts: Vec::new(),
+        children: Vec::new(),
+    }
+}

@@ -1,0 +1,154 @@
+//! What a global aggregator does with what the primaries say.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use firetower_model::{
+    Assignment, Coverage, Generation, HealthReport, NodeStatus, Role, Timestamp, Watermark, Window, WindowRows,
+};
+use firetower_relay::{Children, Error, Parent};
+use firetower_store::{Batch, Put, Store};
+use firetower_wire::{Hello, Refusal, RefusalReason};
+use tokio::sync::watch;
+
+/// How often status is renewed.
+const STATUS_EVERY: Duration = Duration::from_millis(250);
+/// For how many windows weights are added up per window, to tell the rate.
+const WINDOWS_MAX: usize = 16;
+
+/// The state of a global aggregator.
+pub(crate) struct Summit {
+    store: Store,
+    /// Name and datacenter of every primary.
+    primaries: BTreeMap<String, String>,
+    status: watch::Sender<NodeStatus>,
+    newest: BTreeMap<String, Newest>,
+    weights: BTreeMap<Timestamp, BTreeMap<String, u64>>,
+    status_due: Timestamp,
+}
+
+/// The newest window of one datacenter.
+#[derive(Clone, Copy)]
+struct Newest {
+    window: Window,
+    coverage: Coverage,
+    watermark: Watermark,
+}
+
+impl Summit {
+    /// Starts with nothing heard.
+    pub(crate) fn new(
+        store: Store,
+        primaries: BTreeMap<String, String>,
+        status: watch::Sender<NodeStatus>,
+        now: Timestamp,
+    ) -> Summit {
+        Summit { store, primaries, status, newest: BTreeMap::new(), weights: BTreeMap::new(), status_due: now }
+    }
+
+    fn renew_status(&mut self, children: &Children, now: Timestamp) {
+        if now < self.status_due {
+            return;
+        }
+        self.status_due = now + STATUS_EVERY;
+        let mut coverage = Coverage::default();
+        let mut watermark = Watermark { newest: Timestamp::MIN, complete_through: Timestamp::MAX };
+        for newest in self.newest.values() {
+            coverage.merge(&newest.coverage);
+            watermark.newest = watermark.newest.max(newest.watermark.newest);
+            watermark.complete_through = watermark.complete_through.min(newest.watermark.complete_through);
+        }
+        if self.newest.is_empty() {
+            watermark = Watermark::default();
+        }
+        let rate = self.rate();
+        self.status.send_modify(|status| {
+            status.at = now;
+            status.children = children.statuses(now);
+            status.targets = self.store.health_counts();
+            status.active_series = series_below(&status.children);
+            status.samples_per_second = rate;
+            (status.coverage, status.watermark) = (coverage, watermark);
+        });
+    }
+
+    /// Returns the raw samples a second behind the last window but one, which all datacenters have had time to report.
+    fn rate(&self) -> f64 {
+        let Some(window) = self.newest.values().map(|newest| newest.window).max() else { return 0.0 };
+        let weights = self.weights.get(&window.previous().start());
+        weights.map_or(0.0, |weights| weights.values().sum::<u64>() as f64 / window.length().as_secs_f64())
+    }
+}
+
+/// Returns the series of all datacenters: of a pair of primaries the one that knows more counts.
+fn series_below(primaries: &[NodeStatus]) -> u64 {
+    let mut by_datacenter: BTreeMap<&str, u64> = BTreeMap::new();
+    for primary in primaries {
+        let most = by_datacenter.entry(&primary.datacenter).or_default();
+        *most = primary.active_series.max(*most);
+    }
+    by_datacenter.values().sum()
+}
+
+impl Parent for Summit {
+    fn admit(&self, hello: &Hello) -> Result<(), Refusal> {
+        let is_child = hello.role == Role::Primary && self.primaries.get(&hello.node) == Some(&hello.datacenter);
+        if is_child {
+            return Ok(());
+        }
+        let text = format!(
+            "{} {} of datacenter {:?} is no primary in the topology of this global aggregator",
+            hello.role.as_str(),
+            hello.node,
+            hello.datacenter
+        );
+        Err(Refusal { reason: RefusalReason::WrongParent, text })
+    }
+
+    fn greet(&mut self, child: &str) -> (bool, Option<Assignment>) {
+        let datacenter = self.primaries.get(child);
+        let is_known = self.store.reporters().iter().any(|reporter| Some(&reporter.datacenter) == datacenter);
+        (!is_known, None)
+    }
+
+    fn apply_rows(
+        &mut self,
+        batch: &mut Batch,
+        child: &str,
+        rows: WindowRows,
+        weight: u64,
+        _now: Timestamp,
+    ) -> Result<(), Error> {
+        let of_child = self.weights.entry(rows.window.start()).or_default().entry(child.to_owned()).or_default();
+        *of_child += weight;
+        while self.weights.len() > WINDOWS_MAX {
+            self.weights.pop_first();
+        }
+        if self.store.put_rows(batch, &rows)? == Put::Accepted {
+            let newest = Newest { window: rows.window, coverage: rows.coverage, watermark: rows.watermark };
+            let known = self.newest.entry(rows.datacenter).or_insert(newest);
+            if known.window.start() <= newest.window.start() {
+                *known = newest;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_health(
+        &mut self,
+        batch: &mut Batch,
+        _child: &str,
+        report: HealthReport,
+        _now: Timestamp,
+    ) -> Result<(), Error> {
+        self.store.put_health(batch, &report);
+        Ok(())
+    }
+
+    fn taken(&mut self, _child: &str, _generation: Generation, _fingerprint: u64) {}
+
+    fn tick(&mut self, children: &Children, now: Timestamp) -> Result<(), Error> {
+        self.renew_status(children, now);
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! The wiring of a primary.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use firetower_api::{Common, Readiness, Reload, common, serve};
+use firetower_daemon::{Listener, Surroundings, Tasks, blocking};
+use firetower_model::{NodeStatus, Role, Timestamp};
+use firetower_relay::{ExposedStatus, Identity, Link, Outlet, RelayMetrics, keep, maintain_rows};
+use firetower_store::{Options, Store};
+use firetower_topology::{Datacenter, Node, Topology};
+use prometheus_client::registry::Registry;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::discovery::discover;
+use crate::shares::Shares;
+use crate::tower::{Mail, Place, Tower};
+
+/// Calls of children that wait to be taken.
+const CALLS_MAX: usize = 64;
+
+/// What a primary is started with.
+pub struct Setup {
+    /// Clock, randomness, connections.
+    pub surroundings: Surroundings,
+    /// The checked topology.
+    pub topology: Topology,
+    /// Its own datacenter in it.
+    pub datacenter: Datacenter,
+    /// Itself in it.
+    pub node: Node,
+    /// Folder that target files are looked for under.
+    pub base: PathBuf,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Where HTTP is answered.
+    pub http: Listener,
+    /// Where secondaries are taken.
+    pub grpc: Listener,
+    /// Reads the topology again; the complaints if it is refused.
+    pub reload: Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>,
+    /// How long stopping may take.
+    pub grace: Duration,
+}
+
+/// Runs a primary until `cancel`, then stops it in the order data flows.
+///
+/// # Errors
+/// If it cannot start, or something fails that it cannot go on without.
+pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
+    let Setup { surroundings, topology, datacenter, node, base, data, http, grpc, reload, grace } = setup;
+    let now = surroundings.clock.now();
+    let store = blocking(|| Store::open(&data, &Options::new(now, surroundings.random.next_u64())))?;
+    let parents: Vec<String> = topology.globals.iter().map(|global| global.name.clone()).collect();
+    let outlet = Outlet::open(&store, &parents)?;
+    let status = watch::Sender::new(first_status(&node, &datacenter, &store, http.local_address(), now));
+    let mut registry = Registry::default();
+    let metrics = RelayMetrics::register(&mut registry);
+    registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
+
+    let secondaries = datacenter.secondaries.iter().map(|node| node.name.clone()).collect();
+    let shares = Shares::load(&store, secondaries)?;
+    let (to_tower, targets) = mpsc::channel(4);
+    let discovered = blocking(|| discover(&datacenter, &base));
+    for complaint in &discovered.complaints {
+        tracing::warn!(complaint, "target left out");
+    }
+    let _ = to_tower.try_send(discovered.targets);
+    let place = Place {
+        datacenter: datacenter.name.clone(),
+        window: topology.defaults.window,
+        late_window: topology.defaults.late_window,
+    };
+    let (events, wishes) = mpsc::channel(16);
+    let mail = Mail { targets, wishes };
+    let tower = Tower::open(place, store.clone(), Arc::clone(&outlet), shares, mail, status.clone(), now)?;
+    let identity = Identity {
+        node: node.name.clone(),
+        role: Role::Primary,
+        region: datacenter.region.clone(),
+        datacenter: datacenter.name.clone(),
+    };
+
+    let mut tasks: Tasks<Error> = Tasks::new();
+    let (to_keeper, calls) = mpsc::channel(CALLS_MAX);
+    tasks.start("take calls", |cancel| async move {
+        firetower_wire::serve(grpc, to_keeper, cancel).await;
+        Ok(())
+    });
+    let keeper = (identity.clone(), store.clone(), surroundings.clock.clone(), metrics.clone());
+    tasks.start("merge", |cancel| async move {
+        let (identity, store, clock, metrics) = keeper;
+        Ok(keep(identity, store, tower, calls, clock, metrics, cancel).await?)
+    });
+    for global in &topology.globals {
+        let link = Link {
+            identity: identity.clone(),
+            parent: global.name.clone(),
+            address: global.grpc.clone().unwrap_or_default(),
+            connector: surroundings.connector.clone(),
+            clock: surroundings.clock.clone(),
+            random: surroundings.random.clone(),
+            outlet: Arc::clone(&outlet),
+            status: status.subscribe(),
+            taken: watch::Sender::new(Default::default()).subscribe(),
+            events: events.clone(),
+            metrics: metrics.clone(),
+        };
+        tasks.start("link to a global", |cancel| async move { Ok(link.run(cancel).await?) });
+    }
+    let (rows, clock) = (store.clone(), surroundings.clock.clone());
+    tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(rows, clock, cancel).await?) });
+    let name = datacenter.name.clone();
+    let reload = Reload::new(move || {
+        let (reload, base, to_tower, name) = (Arc::clone(&reload), base.clone(), to_tower.clone(), name.clone());
+        async move {
+            let topology = blocking(|| reload())?;
+            let datacenter = topology.datacenters().find(|datacenter| datacenter.name == name);
+            let datacenter = datacenter.ok_or_else(|| format!("datacenter {name} is no longer in the topology"))?;
+            let discovered = blocking(|| discover(datacenter, &base));
+            if !discovered.complaints.is_empty() {
+                return Err(discovered.complaints.join("\n"));
+            }
+            to_tower.send(discovered.targets).await.map_err(|_| "the primary is stopping".to_owned())
+        }
+    });
+    let readiness = Readiness::waiting("starting");
+    readiness.set_ready();
+    let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) });
+    tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
+    finish(tasks.join(cancel, grace).await, grace)
+}
+
+fn finish(
+    (failed, overran): (Vec<firetower_daemon::Ended<Error>>, Vec<&'static str>),
+    grace: Duration,
+) -> Result<(), Error> {
+    if let Some(ended) = failed.into_iter().next() {
+        return Err(match ended.result {
+            Err(Some(error)) => error,
+            _ => Error::Panicked { name: ended.name },
+        });
+    }
+    if overran.is_empty() { Ok(()) } else { Err(Error::Overran { grace, tasks: overran }) }
+}
+
+fn first_status(node: &Node, datacenter: &Datacenter, store: &Store, http: &str, now: Timestamp) -> NodeStatus {
+    NodeStatus {
+        node: node.name.clone(),
+        role: Role::Primary,
+        version: env!("CARGO_PKG_VERSION").into(),
+        incarnation: store.incarnation(),
+        at: now,
+        started: now,
+        http: http.to_owned(),
+        region: datacenter.region.clone(),
+        datacenter: datacenter.name.clone(),
+        is_connected: true,
+        targets: Default::default(),
+        active_series: 0,
+        samples_per_second: 0.0,
+        coverage: Default::default(),
+        watermark: Default::default(),
+        outbox_frames: 0,
+        outbox_bytes: 0,
+        accounts: Vec::new(),
+        children: Vec::new(),
+    }
+}

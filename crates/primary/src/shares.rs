@@ -1,0 +1,92 @@
+//! Which targets each secondary has, now and in the windows that are still of interest.
+
+use std::collections::BTreeMap;
+
+use firetower_model::assignment::{SlotIndex, fingerprint};
+use firetower_model::{Assignment, Generation, Target, Timestamp, Window};
+use firetower_store::{Batch, Store};
+use firetower_topology::assign;
+
+use crate::Error;
+
+/// Assignments remembered for windows that are still open.
+const GENERATIONS_MAX: usize = 8;
+
+/// The assignments of one datacenter, newest last.
+pub(crate) struct Shares {
+    secondaries: Vec<String>,
+    generations: Vec<BTreeMap<String, Assignment>>,
+}
+
+impl Shares {
+    /// Starts with what was persisted, if anything was.
+    pub(crate) fn load(store: &Store, secondaries: Vec<String>) -> Result<Shares, Error> {
+        let mut shares = Shares { secondaries, generations: Vec::new() };
+        if let Some((_, bytes)) = store.assignment()? {
+            let whole = firetower_wire::decode_assignment(&bytes)?;
+            let split = shares.split(whole.generation, whole.effective_from, &whole.targets);
+            shares.generations.push(split);
+        }
+        Ok(shares)
+    }
+
+    /// Takes the list of targets as it is now; returns whether that makes a new generation, which is then in `batch`.
+    ///
+    /// # Errors
+    /// If there are more targets than the wire takes.
+    pub(crate) fn update(&mut self, store: &Store, targets: Vec<Target>, from: Timestamp, batch: &mut Batch) -> Result<bool, firetower_relay::Error> {
+        let next = Generation(self.generation().0 + 1);
+        let whole = Assignment::new(next, from, targets);
+        let split = self.split(next, from, &whole.targets);
+        if self.generations.last().is_some_and(|newest| is_alike(newest, &split)) {
+            return Ok(false);
+        }
+        store.put_assignment(batch, next, &firetower_wire::encode_assignment(&whole)?);
+        self.generations.push(split);
+        if self.generations.len() > GENERATIONS_MAX {
+            self.generations.remove(0);
+        }
+        Ok(true)
+    }
+
+    /// Returns the newest generation; 0 before the first.
+    pub(crate) fn generation(&self) -> Generation {
+        let shares = self.generations.last().and_then(|newest| newest.values().next());
+        shares.map_or(Generation(0), |share| share.generation)
+    }
+
+    /// Returns a secondary's newest share.
+    pub(crate) fn of(&self, secondary: &str) -> Option<&Assignment> {
+        self.generations.last()?.get(secondary)
+    }
+
+    /// Returns the secondaries.
+    pub(crate) fn secondaries(&self) -> &[String] {
+        &self.secondaries
+    }
+
+    /// Returns how many slots all secondaries together have in `window`.
+    pub(crate) fn expected(&self, window: Window) -> u64 {
+        let holds = |shares: &&BTreeMap<String, Assignment>| {
+            shares.values().next().is_some_and(|share| share.effective_from <= window.start())
+        };
+        let shares = self.generations.iter().rev().find(holds);
+        shares.into_iter().flatten().map(|(_, share)| u64::from(SlotIndex::new(share, window).count())).sum()
+    }
+
+    fn split(&self, generation: Generation, from: Timestamp, targets: &[Target]) -> BTreeMap<String, Assignment> {
+        let names: Vec<&str> = self.secondaries.iter().map(String::as_str).collect();
+        let mut split: BTreeMap<String, Vec<Target>> = names.iter().map(|name| (name.to_string(), Vec::new())).collect();
+        for (target, owner) in targets.iter().zip(assign(targets, &names)) {
+            split.entry(names[owner].to_owned()).or_default().push(target.clone());
+        }
+        split.into_iter().map(|(name, targets)| (name, Assignment::new(generation, from, targets))).collect()
+    }
+}
+
+fn is_alike(a: &BTreeMap<String, Assignment>, b: &BTreeMap<String, Assignment>) -> bool {
+    let prints = |shares: &BTreeMap<String, Assignment>| -> Vec<(String, u64)> {
+        shares.iter().map(|(name, share)| (name.clone(), fingerprint(&share.targets))).collect()
+    };
+    prints(a) == prints(b)
+}

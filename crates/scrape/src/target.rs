@@ -1,0 +1,243 @@
+//! Scrapes one target after its schedule, until told to stop.
+
+use std::time::Duration;
+
+use firetower_daemon::{Clock, Stream, chain};
+use firetower_model::{STALE, Sample, Schedule, ShapeId, Timestamp};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::buffers::Buffers;
+use crate::error::Error;
+use crate::fetch::{Body, Client, Fetched, Request, Url};
+use crate::metrics::ScrapeMetrics;
+use crate::page::{LEADING, PageCounts, PageShapes, ReadOptions, Resolve, TargetPage};
+
+/// How large a page may be, inflated, where nothing else is said.
+pub const BODY_SIZE_LIMIT: usize = 64 << 20;
+
+/// How late a scrape may start, and its samples still carry the slot's time: this share of the interval, ...
+const TOLERANCE_SHARE: u32 = 10;
+/// ... and never more than this.
+const TOLERANCE_MOST: Duration = Duration::from_secs(1);
+
+/// What a target is scraped with.
+#[derive(Clone, Debug)]
+pub struct ScrapeOptions {
+    /// The caller's handle of the target, which comes back with each [`Scrape`].
+    pub index: u32,
+    /// `scheme://host:port/path?params`.
+    pub url: String,
+    /// When it is due.
+    pub schedule: Schedule,
+    /// Time between two scrapes.
+    pub interval: Duration,
+    /// How long a scrape may take, reading its page not included.
+    pub timeout: Duration,
+    /// Whether the time that a line carries is its sample's time.
+    pub honor_timestamps: bool,
+    /// How many samples may be left after relabelling; 0 for any number.
+    pub sample_limit: usize,
+    /// How large a page may be, inflated; 0 for [`BODY_SIZE_LIMIT`].
+    pub body_size_limit: usize,
+}
+
+/// What all targets share; clones share it too.
+#[derive(Clone, Debug)]
+pub struct Scraper {
+    /// Tells the time of slots.
+    pub clock: Clock,
+    /// Gets the pages.
+    pub client: Client,
+    /// Buffers of whoever is at work.
+    pub buffers: Buffers,
+    /// Shapes of alike pages.
+    pub shapes: PageShapes,
+    /// What is counted.
+    pub metrics: ScrapeMetrics,
+    /// Where scrapes go; a full queue holds its targets back, whose slots are then skipped and counted.
+    pub scrapes: mpsc::Sender<Scrape>,
+}
+
+/// One scrape of one target.
+#[derive(Debug)]
+pub struct Scrape {
+    /// The caller's handle of the target.
+    pub index: u32,
+    /// When it was due.
+    pub slot: Timestamp,
+    /// The time of its samples: `slot`, or its start if that was later than a tenth of the interval, at most 1 s.
+    pub at: Timestamp,
+    /// When it began.
+    pub started: Timestamp,
+    /// How long it took, reading the page included.
+    pub duration: Duration,
+    /// Size of the body as it travelled.
+    pub response_bytes: usize,
+    /// The page, or why there is none.
+    pub outcome: Result<Read, Failure>,
+}
+
+/// A page that was read.
+#[derive(Debug)]
+pub struct Read {
+    /// What `values` stand for.
+    pub shape: ShapeId,
+    /// One value for each of the [`crate::SYNTHETIC`] series, then one for each column of the page.
+    /// To be given back with [`Buffers::give_row`].
+    pub values: Vec<f64>,
+    /// Samples whose line carried a time of its own: (place in `values`, sample).
+    pub timed: Vec<(u32, Sample)>,
+    /// What was on the page.
+    pub counts: PageCounts,
+}
+
+/// Why there is no page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// A word for it, one of a few.
+    pub reason: &'static str,
+    /// The whole story in one line.
+    pub text: String,
+}
+
+/// Scrapes a target at each of its slots until `cancel` is, and sends what came of it to `scraper.scrapes`.
+///
+/// A slot that passes while a scrape still runs is skipped and counted, never made up for. A scrape in flight is
+/// finished before it ends, which takes at most its timeout.
+pub async fn run_target(
+    scraper: Scraper,
+    options: ScrapeOptions,
+    mut resolve: impl Resolve + Send,
+    cancel: CancellationToken,
+) {
+    let tolerance = (options.interval / TOLERANCE_SHARE).min(TOLERANCE_MOST);
+    let mut state = State::new(&options);
+    let mut slot = options.schedule.first_at_or_after(scraper.clock.now());
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            () = scraper.clock.sleep_until(slot) => {}
+        }
+        let started = scraper.clock.now();
+        let is_late = started.since(slot) > tolerance;
+        if is_late {
+            scraper.metrics.late_starts.inc();
+        }
+        let begun = Instant::now();
+        let fetched = state.fetch(&scraper).await;
+        let mut scrape = Scrape {
+            index: options.index,
+            slot,
+            at: if is_late { started } else { slot },
+            started,
+            duration: Duration::ZERO,
+            response_bytes: fetched.as_ref().map_or(0, |fetched| fetched.wire_bytes),
+            outcome: state.read(&scraper, fetched, &mut resolve),
+        };
+        scrape.finish(begun.elapsed(), &scraper.metrics);
+        if scraper.scrapes.send(scrape).await.is_err() {
+            return;
+        }
+        slot = next_slot(&scraper, &options, slot, tolerance);
+    }
+}
+
+/// Returns the slot after `slot` that can still be kept, and counts those that cannot.
+fn next_slot(scraper: &Scraper, options: &ScrapeOptions, slot: Timestamp, tolerance: Duration) -> Timestamp {
+    let mut next = slot + options.interval;
+    let now = scraper.clock.now();
+    while now.since(next) > tolerance {
+        scraper.metrics.skipped_slots.inc();
+        next = next + options.interval;
+    }
+    next
+}
+
+/// What is kept of a target between its scrapes.
+struct State {
+    request: Result<Request, Failure>,
+    connection: Option<Stream>,
+    page: TargetPage,
+    read_options: ReadOptions,
+    body_size_limit: usize,
+}
+
+impl State {
+    fn new(options: &ScrapeOptions) -> State {
+        let limit = |limit: usize, default: Option<usize>| if limit == 0 { default } else { Some(limit) };
+        State {
+            request: Url::parse(&options.url).map(|url| Request::new(url, options.timeout)).map_err(Failure::from),
+            connection: None,
+            page: TargetPage::default(),
+            read_options: ReadOptions {
+                honor_timestamps: options.honor_timestamps,
+                sample_limit: limit(options.sample_limit, None),
+                ..ReadOptions::default()
+            },
+            body_size_limit: limit(options.body_size_limit, None).unwrap_or(BODY_SIZE_LIMIT),
+        }
+    }
+
+    async fn fetch(&mut self, scraper: &Scraper) -> Result<Fetched, Failure> {
+        let request = self.request.as_ref().map_err(Failure::clone)?;
+        let limit = self.body_size_limit;
+        Ok(scraper.client.get(&mut self.connection, request, limit, &scraper.buffers).await?)
+    }
+
+    fn read(
+        &mut self,
+        scraper: &Scraper,
+        fetched: Result<Fetched, Failure>,
+        resolve: &mut dyn Resolve,
+    ) -> Result<Read, Failure> {
+        let Fetched { mut lease, body, format, .. } = fetched?;
+        let worker = &mut *lease;
+        let page = match body {
+            Body::Raw(range) => &worker.raw[range],
+            Body::Inflated => &worker.inflated,
+        };
+        let (mut values, mut timed) = (scraper.buffers.take_row(), Vec::new());
+        values.resize(LEADING, STALE);
+        let options = ReadOptions { format, ..self.read_options };
+        let read = worker.reader.read(&mut self.page, &scraper.shapes, page, options, resolve, &mut values, &mut timed);
+        match read {
+            Ok((shape, counts)) => Ok(Read { shape, values, timed, counts }),
+            Err(error) => {
+                scraper.buffers.give_row(values);
+                Err(Error::from(error).into())
+            }
+        }
+    }
+}
+
+impl Scrape {
+    /// Notes how long it took, fills in the synthetic series and counts it.
+    fn finish(&mut self, duration: Duration, metrics: &ScrapeMetrics) {
+        self.duration = duration;
+        let outcome = match &mut self.outcome {
+            Ok(Read { values, counts, .. }) => {
+                let counted = [counts.scraped, counts.kept, counts.added].map(|count| count as f64);
+                values[0] = 1.0;
+                values[1] = duration.as_secs_f64();
+                values[2..LEADING].copy_from_slice(&counted);
+                metrics.samples.inc_by(counts.kept as u64);
+                metrics.repeated_samples.inc_by(counts.repeated as u64);
+                "ok"
+            }
+            Err(failure) => failure.reason,
+        };
+        metrics.note(outcome, duration, self.response_bytes);
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure { reason: error.reason(), text: chain(&error).to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

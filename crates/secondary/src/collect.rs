@@ -1,0 +1,155 @@
+//! The task that owns the collector.
+
+use std::time::Duration;
+
+use firetower_daemon::{Clock, blocking};
+use firetower_model::{Assignment, Generation, NodeStatus, Timestamp};
+use firetower_relay::{Outlet, ParentEvent};
+use firetower_scrape::{Buffers, Scrape};
+use firetower_store::{Batch, Store};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::collector::Collector;
+
+/// Scrapes taken in with one write.
+const BATCH_MAX: usize = 64;
+/// How often it is looked for what is due.
+const TICK: Duration = Duration::from_millis(50);
+/// How often what was scraped is made to survive a power loss.
+const SYNC_EVERY: Duration = Duration::from_millis(500);
+/// How often health is reported and status renewed.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+/// A share to be followed, and who wants to know the indexes of its targets.
+pub(crate) struct Assign {
+    pub(crate) assignment: Assignment,
+    pub(crate) indexes: oneshot::Sender<Vec<u32>>,
+}
+
+/// What the collecting task is started with.
+pub(crate) struct Collecting {
+    pub(crate) collector: Collector,
+    pub(crate) store: Store,
+    pub(crate) outlet: Option<Arc<Outlet>>,
+    pub(crate) clock: Clock,
+    pub(crate) buffers: Buffers,
+    pub(crate) scrapes: mpsc::Receiver<Scrape>,
+    pub(crate) assigns: mpsc::Receiver<Assign>,
+    pub(crate) snapshots: mpsc::Receiver<()>,
+    pub(crate) status: watch::Sender<NodeStatus>,
+    pub(crate) taken: watch::Sender<(Generation, u64)>,
+}
+
+/// Takes scrapes in until `cancel`, then those that are still on their way, and makes all of it durable.
+pub(crate) async fn collect(mut state: Collecting, cancel: CancellationToken) -> Result<(), Error> {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due = Due { sync: state.clock.now(), report: state.clock.now() };
+    let mut scrapes = Vec::with_capacity(BATCH_MAX);
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => break,
+            _ = ticks.tick() => blocking(|| state.tick(&mut due))?,
+            Some(assign) = state.assigns.recv() => blocking(|| state.assign(assign))?,
+            Some(()) = state.snapshots.recv() => state.collector.want_health_snapshot(),
+            _ = state.scrapes.recv_many(&mut scrapes, BATCH_MAX) => state.take(&mut scrapes)?,
+        }
+    }
+    state.scrapes.close();
+    while state.scrapes.recv_many(&mut scrapes, BATCH_MAX).await > 0 {
+        state.take(&mut scrapes)?;
+    }
+    due.sync = Timestamp::MIN;
+    blocking(|| state.tick(&mut due))
+}
+
+/// When what is due next.
+struct Due {
+    sync: Timestamp,
+    report: Timestamp,
+}
+
+impl Collecting {
+    fn take(&mut self, scrapes: &mut Vec<Scrape>) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut batch = Batch::default();
+        for scrape in scrapes.drain(..) {
+            let values = self.collector.take(scrape, &mut batch, now)?;
+            self.buffers.give_row(values);
+        }
+        blocking(|| self.store.commit(batch))?;
+        Ok(())
+    }
+
+    fn assign(&mut self, assign: Assign) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        let taken = (assign.assignment.generation, assign.assignment.fingerprint);
+        let bytes = firetower_wire::encode_assignment(&assign.assignment)?;
+        self.store.put_assignment(&mut batch, taken.0, &bytes);
+        let indexes = self.collector.assign(assign.assignment, self.clock.now(), &mut batch)?;
+        self.store.commit(batch)?;
+        self.store.sync()?;
+        self.taken.send_replace(taken);
+        // Whoever asked is gone only when all is being stopped.
+        let _ = assign.indexes.send(indexes);
+        Ok(())
+    }
+
+    fn tick(&mut self, due: &mut Due) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut is_written = self.collector.close_due(now)?;
+        if due.report <= now {
+            due.report = now + REPORT_EVERY;
+            is_written |= self.collector.report_health(now)?;
+            self.status.send_modify(|status| {
+                status.at = now;
+                self.collector.describe(status);
+            });
+        }
+        if is_written || due.sync <= now {
+            due.sync = now + SYNC_EVERY;
+            self.store.sync()?;
+        }
+        if let Some(outlet) = self.outlet.as_ref().filter(|_| is_written) {
+            outlet.publish();
+        }
+        Ok(())
+    }
+}
+
+/// Hands the wishes of the parents on: shares to `assignments`, snapshots of health to `snapshots`.
+pub(crate) async fn listen_to_parents(
+    parents: Vec<String>,
+    mut events: mpsc::Receiver<ParentEvent>,
+    assignments: mpsc::Sender<Assignment>,
+    snapshots: mpsc::Sender<()>,
+    mut followed: (Generation, u64),
+    cancel: CancellationToken,
+) -> Result<(), Error> {
+    let rank = |parent: &str| parents.iter().position(|known| known == parent);
+    let mut followed_rank = None;
+    loop {
+        let event = tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            event = events.recv() => event,
+        };
+        match event {
+            None => return Ok(cancel.cancelled().await),
+            Some(ParentEvent::HealthSnapshot) => drop(snapshots.try_send(())),
+            Some(ParentEvent::Assignment { parent, assignment }) => {
+                let offered = (assignment.generation, assignment.fingerprint);
+                let is_preferred = offered.1 != followed.1 && offered.0 == followed.0 && rank(&parent) < followed_rank;
+                if offered.0 > followed.0 || is_preferred {
+                    tracing::info!(parent, generation = %offered.0, targets = assignment.targets.len(), "share taken");
+                    (followed, followed_rank) = (offered, rank(&parent));
+                    let _ = assignments.send(assignment).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Takes scrapes in, keeps them, and fills windows with them.
+
+mod closing;
+mod recovery;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use firetower_health::{Check, Record};
+use firetower_model::assignment::SlotIndex;
+use firetower_model::labels::NAME;
+use firetower_model::{
+    Assignment, Body, Coverage, DropReason, Kind, Labels, NodeStatus, PageRow, STALE, ShapeId, Target,
+    TargetId, Timestamp, Watermark, Window,
+};
+use firetower_relay::Outlet;
+use firetower_scrape::Scrape;
+use firetower_store::{Appender, Batch, Store, WindowRecord};
+
+use self::closing::CLOSE_DELAY;
+use crate::Error;
+use crate::census::Census;
+use crate::plan::{Class, Plans, metrics_of};
+use crate::share::{Share, Shares};
+use crate::track::{Row, Track};
+use crate::window::OpenWindow;
+
+/// The series that every scrape gives beside its page, in the order of their columns.
+pub(crate) const LEADING: [&str; 5] = [
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+];
+
+/// What a collector is made for.
+pub(crate) struct Place {
+    pub(crate) node: String,
+    pub(crate) datacenter: String,
+    pub(crate) window: Duration,
+    pub(crate) late_window: Duration,
+    pub(crate) default_interval: Duration,
+}
+
+/// One target being followed.
+struct Followed {
+    target: Arc<Target>,
+    id: TargetId,
+    class: Class,
+    shape: ShapeId,
+    track: Track,
+    health: Record,
+    /// Everything before this has been added to the windows.
+    contributed_until: Timestamp,
+    removed_at: Option<Timestamp>,
+}
+
+/// The state of a secondary: what is followed, what is open, what is still to be corrected.
+pub(crate) struct Collector {
+    place: Place,
+    store: Store,
+    appender: Appender,
+    outlet: Option<Arc<Outlet>>,
+    plans: Plans,
+    shares: Shares,
+    followed: Vec<Followed>,
+    by_id: HashMap<TargetId, usize>,
+    base_shape: ShapeId,
+    open: BTreeMap<Timestamp, OpenWindow>,
+    closed_until: Timestamp,
+    records: BTreeMap<Timestamp, WindowRecord>,
+    /// Closed windows to be put out again, and when the first reason for it came.
+    late: BTreeMap<Timestamp, Timestamp>,
+    census: Census,
+    newest: Timestamp,
+    /// Windows that start before this are made from raw samples: this process has not seen all of theirs.
+    unseen_until: Timestamp,
+    last_window: (u64, Coverage),
+}
+
+impl Collector {
+    /// Starts where the store left off, at `now`.
+    pub(crate) fn open(
+        place: Place,
+        store: Store,
+        outlet: Option<Arc<Outlet>>,
+        plans: Plans,
+        census: Census,
+        now: Timestamp,
+    ) -> Result<Collector, Error> {
+        let mut leading = Vec::new();
+        for name in LEADING {
+            leading.push(store.intern_metric(&Labels::new([(NAME, name)]), Kind::Gauge)?);
+        }
+        let base_shape = store.intern_shape(&leading)?;
+        let appender = store.appender()?;
+        let closed_until = Window::containing(now - CLOSE_DELAY, place.window).start();
+        let mut collector = Collector {
+            appender,
+            outlet,
+            plans,
+            shares: Shares::new(),
+            followed: Vec::new(),
+            by_id: HashMap::new(),
+            base_shape,
+            open: BTreeMap::new(),
+            closed_until,
+            records: BTreeMap::new(),
+            late: BTreeMap::new(),
+            census,
+            newest: Timestamp::MIN,
+            unseen_until: now,
+            last_window: (0, Coverage::default()),
+            place,
+            store,
+        };
+        collector.recover(now)?;
+        Ok(collector)
+    }
+
+    /// Follows the targets of `share`; those no longer in it end with staleness markers.
+    ///
+    /// Returns the place in `followed` of each target of the share, in its order.
+    pub(crate) fn assign(
+        &mut self,
+        assignment: Assignment,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<Vec<u32>, Error> {
+        let mut ids = Vec::with_capacity(assignment.targets.len());
+        let mut places = Vec::with_capacity(assignment.targets.len());
+        for target in &assignment.targets {
+            let id = self.store.intern_target(&target.labels)?;
+            ids.push(id);
+            places.push(self.follow(id, target, now)? as u32);
+        }
+        let share = Share::new(assignment, ids);
+        let gone: Vec<usize> = (0..self.followed.len())
+            .filter(|at| self.followed[*at].removed_at.is_none() && share.place_of(self.followed[*at].id).is_none())
+            .collect();
+        for at in gone {
+            self.end_target(at, now, batch)?;
+        }
+        self.shares.push(share);
+        self.census.want_snapshot();
+        Ok(places)
+    }
+
+    fn follow(&mut self, id: TargetId, target: &Target, now: Timestamp) -> Result<usize, Error> {
+        if let Some(at) = self.by_id.get(&id) {
+            let followed = &mut self.followed[*at];
+            followed.target = Arc::new(target.clone());
+            followed.removed_at = None;
+            return Ok(*at);
+        }
+        let class = self.plans.class(&target.labels);
+        let (track, shape) = self.restore(id, target, now)?;
+        self.followed.push(Followed {
+            target: Arc::new(target.clone()),
+            id,
+            class,
+            shape,
+            track,
+            health: Record::UNCHECKED,
+            contributed_until: Timestamp::MIN,
+            removed_at: None,
+        });
+        self.by_id.insert(id, self.followed.len() - 1);
+        Ok(self.followed.len() - 1)
+    }
+
+    fn end_target(&mut self, at: usize, now: Timestamp, batch: &mut Batch) -> Result<(), Error> {
+        let followed = &mut self.followed[at];
+        followed.removed_at = Some(now);
+        let (id, shape) = (followed.id, followed.shape);
+        let values = vec![STALE; metrics_of(&self.store, shape).len()];
+        self.append(at, &PageRow { target: id, at: now, shape, values, timed: Vec::new() }, batch)
+    }
+
+    /// Takes one scrape in; returns the buffer of its values.
+    pub(crate) fn take(&mut self, scrape: Scrape, batch: &mut Batch, now: Timestamp) -> Result<Vec<f64>, Error> {
+        let at = scrape.index as usize;
+        let Some(followed) = self.followed.get_mut(at) else { return Ok(Vec::new()) };
+        let seconds = scrape.duration.as_secs_f64();
+        let failure = scrape.outcome.as_ref().err().map(|failure| failure.text.clone());
+        let check = Check { at: scrape.at, took: scrape.duration, failure };
+        let target = Arc::clone(&followed.target);
+        if followed.removed_at.is_none() {
+            self.census.note(&target, &mut followed.health, check);
+        }
+        let row = match scrape.outcome {
+            Ok(mut read) => {
+                followed.shape = read.shape;
+                let counts = [read.counts.scraped, read.counts.kept, read.counts.added];
+                read.values[0] = 1.0;
+                read.values[1] = seconds;
+                for (value, count) in read.values[2..].iter_mut().zip(counts) {
+                    *value = count as f64;
+                }
+                PageRow { target: followed.id, at: scrape.at, shape: read.shape, values: read.values, timed: read.timed }
+            }
+            Err(_) => {
+                let mut values = vec![STALE; metrics_of(&self.store, followed.shape).len()];
+                values[..LEADING.len()].copy_from_slice(&[0.0, seconds, 0.0, 0.0, 0.0]);
+                PageRow { target: followed.id, at: scrape.at, shape: followed.shape, values, timed: Vec::new() }
+            }
+        };
+        let id = followed.id;
+        self.append(at, &row, batch)?;
+        self.note_slot(id, &target, scrape.slot, seconds, now);
+        Ok(row.values)
+    }
+
+    /// Keeps a row, and adds it to its window or marks the window as one to be made from raw samples.
+    fn append(&mut self, at: usize, row: &PageRow, batch: &mut Batch) -> Result<(), Error> {
+        let window = Window::containing(row.at, self.place.window);
+        let is_next = self.appender.last(row.target).is_none_or(|last| last.at < row.at);
+        let is_open = window.start() >= self.closed_until;
+        if self.outlet.is_some() {
+            if is_next && is_open {
+                self.contribute_before(at, window)?;
+            }
+            if is_next {
+                self.follow_row(at, row, window, is_open)?;
+            }
+            if !is_next || !is_open {
+                self.mark_for_recompute(window, row.at);
+            }
+        }
+        let appended = self.appender.append(batch, row)?;
+        self.newest = self.newest.max(row.at);
+        let timed = row.timed.len() as u64;
+        self.weigh(window, u64::from(appended.samples).saturating_sub(timed), batch)?;
+        for (_, sample) in &row.timed {
+            let window = Window::containing(sample.at, self.place.window);
+            self.mark_for_recompute(window, row.at);
+            self.weigh(window, 1, batch)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the row's increases to its window.
+    fn follow_row(&mut self, at: usize, row: &PageRow, window: Window, is_open: bool) -> Result<(), Error> {
+        let plan = self.plans.plan(self.followed[at].class, row.shape)?;
+        let metrics = metrics_of(&self.store, row.shape);
+        let mut discarded = Vec::new();
+        if is_open {
+            self.open_window(window);
+        }
+        let last = self.appender.last(row.target).filter(|last| !last.values.is_empty());
+        let last_metrics = last.as_ref().map(|last| metrics_of(&self.store, last.shape));
+        let previous = last.as_ref().zip(last_metrics.as_ref()).map(|(last, metrics)| Row {
+            at: last.at,
+            shape: last.shape,
+            values: last.values,
+            metrics,
+        });
+        let sums = match self.open.get_mut(&window.start()) {
+            Some(open) if is_open => &mut open.sums,
+            _ => &mut discarded,
+        };
+        let row = Row { at: row.at, shape: row.shape, values: &row.values, metrics: &metrics };
+        self.followed[at].track.follow(previous, row, &plan, sums);
+        Ok(())
+    }
+
+    /// Adds a target's standing values to the open windows before `window` that do not have them yet.
+    fn contribute_before(&mut self, at: usize, window: Window) -> Result<(), Error> {
+        let from = self.followed[at].contributed_until.max(self.closed_until);
+        let starts: Vec<Timestamp> = self.open.range(from..window.start().max(from)).map(|(start, _)| *start).collect();
+        for start in starts {
+            self.contribute(at, start)?;
+        }
+        Ok(())
+    }
+
+    fn contribute(&mut self, at: usize, start: Timestamp) -> Result<(), Error> {
+        let Some(open) = self.open.get_mut(&start) else { return Ok(()) };
+        let followed = &mut self.followed[at];
+        if followed.removed_at.is_some_and(|removed_at| removed_at <= start) {
+            return Ok(());
+        }
+        let last = self.appender.last(followed.id).filter(|last| !last.values.is_empty());
+        let plan = last.as_ref().map(|last| self.plans.plan(followed.class, last.shape)).transpose()?;
+        let metrics = last.as_ref().map(|last| metrics_of(&self.store, last.shape));
+        let row = last.as_ref().zip(metrics.as_ref()).zip(plan.as_ref()).map(|((last, metrics), plan)| {
+            (Row { at: last.at, shape: last.shape, values: last.values, metrics }, &plan[..])
+        });
+        let (plans, class) = (&mut self.plans, followed.class);
+        let column_of = |metric| plans.column(class, metric);
+        followed.track.contribute(row, open.window, followed.target.interval, &mut open.sums, column_of)?;
+        followed.contributed_until = open.window.end();
+        Ok(())
+    }
+
+    fn mark_for_recompute(&mut self, window: Window, since: Timestamp) {
+        if window.start() < self.closed_until {
+            if self.outlet.is_some() && window.end() + self.place.late_window > since {
+                self.late.entry(window.start()).or_insert(since);
+            }
+        } else {
+            self.open_window(window).needs_recompute = true;
+        }
+    }
+
+    /// Counts samples towards the frame that will carry them.
+    fn weigh(&mut self, window: Window, samples: u64, batch: &mut Batch) -> Result<(), Error> {
+        let Some(outlet) = self.outlet.clone() else { return Ok(()) };
+        if samples == 0 {
+            return Ok(());
+        }
+        outlet.collect(batch, samples);
+        if window.end() + self.place.late_window <= self.newest {
+            outlet.drop_samples(batch, DropReason::LateUnmerged, samples);
+            return Ok(());
+        }
+        self.record(window)?.pending_weight += samples;
+        if window.start() >= self.closed_until {
+            self.open_window(window);
+        } else {
+            self.late.entry(window.start()).or_insert(self.newest);
+        }
+        self.store.put_window_record(batch, window, &self.records[&window.start()]);
+        Ok(())
+    }
+
+    /// Notes that a slot was scraped, and how long that took.
+    fn note_slot(&mut self, id: TargetId, target: &Target, slot: Timestamp, seconds: f64, now: Timestamp) {
+        let window = Window::containing(slot, self.place.window);
+        if self.outlet.is_none() {
+            return;
+        }
+        if window.start() < self.closed_until {
+            if let Ok(record) = self.record(window) {
+                record.late += 1;
+            }
+            self.late.entry(window.start()).or_insert(now);
+            return;
+        }
+        let share = Arc::clone(self.shares.of(window));
+        let open = self.open_window(window);
+        open.durations.note(target.labels.get("job").unwrap_or(""), seconds);
+        if let Some(place) = share.place_of(id) {
+            open.slots.note(place, slot);
+        }
+    }
+
+    fn open_window(&mut self, window: Window) -> &mut OpenWindow {
+        let (shares, unseen_until) = (&self.shares, self.unseen_until);
+        self.open.entry(window.start()).or_insert_with(|| {
+            let index = SlotIndex::new(&shares.of(window).assignment, window);
+            let mut open = OpenWindow::new(window, Arc::new(index));
+            open.needs_recompute = window.start() <= unseen_until;
+            open
+        })
+    }
+
+    fn record(&mut self, window: Window) -> Result<&mut WindowRecord, Error> {
+        if !self.records.contains_key(&window.start()) {
+            let stored = self.store.window_record(window)?.unwrap_or_default();
+            self.records.insert(window.start(), stored);
+        }
+        Ok(self.records.get_mut(&window.start()).expect("inserted above"))
+    }
+
+    /// Puts a report of health into the outbox, if there is something to say.
+    pub(crate) fn report_health(&mut self, now: Timestamp) -> Result<bool, Error> {
+        let Some(outlet) = self.outlet.clone() else { return Ok(false) };
+        let present = self.followed.iter().filter(|followed| followed.removed_at.is_none());
+        let Some(report) = self.census.report(present.map(|f| (&*f.target, &f.health)), now) else { return Ok(false) };
+        let mut batch = Batch::default();
+        self.store.put_note(&mut batch, "health/version", &report.version.to_be_bytes());
+        outlet.push(&mut batch, &Body::Health(report), 0, now)?;
+        self.store.commit(batch)?;
+        Ok(true)
+    }
+
+    /// Makes the next report of health list every unhealthy target.
+    pub(crate) fn want_health_snapshot(&mut self) {
+        self.census.want_snapshot();
+    }
+
+    /// Fills in what this monitor says of itself.
+    pub(crate) fn describe(&self, status: &mut NodeStatus) {
+        status.targets = Default::default();
+        for followed in self.followed.iter().filter(|followed| followed.removed_at.is_none()) {
+            status.targets.add(followed.health.state);
+        }
+        let (weight, coverage) = self.last_window;
+        status.coverage = coverage;
+        status.samples_per_second = weight as f64 / self.place.window.as_secs_f64();
+        status.watermark = Watermark { newest: self.newest, complete_through: self.closed_until };
+        let open_weight: u64 = self.records.values().map(|record| record.pending_weight).sum();
+        if let Some(outlet) = &self.outlet {
+            status.accounts = outlet.accounts(open_weight);
+            (status.outbox_frames, status.outbox_bytes) = outlet.queued();
+        }
+        status.active_series = self.store.raw_stats().active_series;
+    }
+}

@@ -1,0 +1,132 @@
+//! Closing windows, and putting them out again when something came late.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use firetower_model::assignment::SlotIndex;
+use firetower_model::{Body, Coverage, CrossSum, Epoch, TargetId, Timestamp, Watermark, Window, WindowRows};
+use firetower_store::Batch;
+
+use crate::Error;
+use crate::collector::Collector;
+use crate::replay::{Loose, range_behind, replay};
+use crate::window::{Durations, Slots, rows};
+
+/// How long after its end a window is closed.
+pub(super) const CLOSE_DELAY: Duration = Duration::from_secs(1);
+
+/// How long late scrapes of a closed window are gathered before its rows are put out again.
+pub(super) const LATE_LINGER: Duration = Duration::from_secs(2);
+
+impl Collector {
+    /// Closes the windows that are due at `now` and puts out again those that something late came to.
+    ///
+    /// Returns whether frames were written; they may be sent once the store is synced.
+    pub(crate) fn close_due(&mut self, now: Timestamp) -> Result<bool, Error> {
+        let due_until = Window::containing(now - CLOSE_DELAY, self.place.window).start();
+        let mut is_written = false;
+        while self.closed_until < due_until {
+            let window = Window::containing(self.closed_until, self.place.window);
+            if self.outlet.is_some() {
+                self.close(window, now)?;
+                is_written = true;
+            }
+            self.closed_until = window.end();
+        }
+        let ripe: Vec<Timestamp> =
+            self.late.iter().filter(|(_, since)| **since + LATE_LINGER <= now).map(|(start, _)| *start).collect();
+        for start in ripe {
+            self.late.remove(&start);
+            self.put_out_again(Window::containing(start, self.place.window), now)?;
+            is_written = true;
+        }
+        self.forget(now);
+        Ok(is_written)
+    }
+
+    fn close(&mut self, window: Window, now: Timestamp) -> Result<(), Error> {
+        self.open_window(window);
+        for at in 0..self.followed.len() {
+            if self.followed[at].contributed_until < window.end() {
+                self.contribute(at, window.start())?;
+            }
+        }
+        let open = self.open.remove(&window.start()).expect("opened above");
+        if open.needs_recompute {
+            return self.put_out_again(window, now);
+        }
+        self.put_out(window, &open.sums, &open.slots, &open.durations, now)
+    }
+
+    fn put_out_again(&mut self, window: Window, now: Timestamp) -> Result<(), Error> {
+        let share = Arc::clone(self.shares.of(window));
+        let mut slots = Slots::new(Arc::new(SlotIndex::new(&share.assignment, window)));
+        let mut durations = Durations::default();
+        let mut sums = Vec::new();
+        let loose = self.loose_behind(window)?;
+        for (id, target) in share.targets() {
+            let class = self.plans.class(&target.labels);
+            let ids = (id, class);
+            let scope = (window, target.interval);
+            for (at, seconds) in replay(&self.store, &mut self.plans, ids, loose.get(&id), scope, &mut sums)? {
+                durations.note(target.labels.get("job").unwrap_or(""), seconds);
+                if let Some(place) = share.place_of(id) {
+                    slots.note(place, target.schedule().last_at_or_before(at));
+                }
+            }
+        }
+        self.put_out(window, &sums, &slots, &durations, now)
+    }
+
+    fn loose_behind(&self, window: Window) -> Result<HashMap<TargetId, Loose>, Error> {
+        let mut by_target: HashMap<TargetId, Loose> = HashMap::new();
+        for loose in self.store.loose(range_behind(window, self.place.default_interval)) {
+            let loose = loose?;
+            by_target.entry(loose.target).or_default().push((loose.metric, loose.sample));
+        }
+        Ok(by_target)
+    }
+
+    fn put_out(
+        &mut self,
+        window: Window,
+        sums: &[CrossSum],
+        slots: &Slots,
+        durations: &Durations,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let Some(outlet) = self.outlet.clone() else { return Ok(()) };
+        let newest = self.newest;
+        let record = self.record(window)?;
+        record.revision.0 += 1;
+        let weight = std::mem::take(&mut record.pending_weight);
+        record.framed_weight += weight;
+        let record = *record;
+        let bits = slots.bits();
+        let coverage = Coverage::new(u64::from(bits.count()), bits.ones(), record.late);
+        let body = Body::Rows(WindowRows {
+            datacenter: self.place.datacenter.clone(),
+            window,
+            revision: record.revision,
+            epoch: Epoch(0),
+            coverage,
+            slots: Some(bits.clone()),
+            watermark: Watermark { newest, complete_through: window.end() },
+            rows: rows(sums),
+            durations: durations.serialize(),
+        });
+        self.last_window = (weight, coverage);
+        let mut batch = Batch::default();
+        self.store.put_window_record(&mut batch, window, &record);
+        outlet.push(&mut batch, &body, weight, now)?;
+        self.store.commit(batch)?;
+        Ok(())
+    }
+
+    /// Forgets what can no longer matter.
+    fn forget(&mut self, now: Timestamp) {
+        let cutoff = now - self.place.late_window - self.place.window;
+        self.records = self.records.split_off(&cutoff);
+    }
+}

@@ -1,0 +1,57 @@
+//! Taking up what an earlier life of the data directory left.
+
+use std::time::Duration;
+
+use firetower_model::{ShapeId, Target, TargetId, TimeRange, Timestamp, Window};
+
+use crate::Error;
+use crate::collector::Collector;
+use crate::collector::closing::LATE_LINGER;
+use crate::replay::{HeldRow, range_behind};
+use crate::track::Track;
+
+impl Collector {
+    /// Finds the windows that an earlier life of this directory left unfinished.
+    pub(super) fn recover(&mut self, now: Timestamp) -> Result<(), Error> {
+        for (window, record) in self.store.open_windows()? {
+            self.records.insert(window.start(), record);
+            if window.start() < self.closed_until {
+                self.late.insert(window.start(), now - LATE_LINGER);
+            } else {
+                self.open_window(window).needs_recompute = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Recovers from raw samples what is remembered of a target beside its last row.
+    pub(super) fn restore(&mut self, id: TargetId, target: &Target, now: Timestamp) -> Result<(Track, ShapeId), Error> {
+        let mut track = Track::default();
+        let Some(last) = self.appender.last(id) else { return Ok((track, self.base_shape)) };
+        let (last_at, last_shape) = (last.at, last.shape);
+        self.newest = self.newest.max(last_at);
+        let behind = range_behind(Window::containing(now, self.place.window), target.interval);
+        let mut rows = self.store.rows(id, TimeRange { start: behind.start, end: Timestamp::MAX })?;
+        let mut previous: Option<HeldRow> = None;
+        while let Some(row) = rows.next_row()? {
+            let row = HeldRow::new(&self.store, &row, previous.as_ref());
+            track.remember(previous.as_ref().map(HeldRow::as_row), row.as_row());
+            previous = Some(row);
+        }
+        drop(rows);
+        self.recover_carried(last_at, target.interval, now);
+        Ok((track, last_shape))
+    }
+
+    /// Queues the windows into which values of before the start are carried, and that were never put out.
+    fn recover_carried(&mut self, last_at: Timestamp, interval: Duration, now: Timestamp) {
+        let mut window = Window::containing(last_at, self.place.window);
+        while window.start() < self.closed_until && window.start() - interval <= last_at {
+            let is_out = self.record(window).is_ok_and(|record| record.revision.0 > 0);
+            if !is_out {
+                self.late.entry(window.start()).or_insert(now - LATE_LINGER);
+            }
+            window = window.next();
+        }
+    }
+}

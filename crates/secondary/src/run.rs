@@ -1,0 +1,415 @@
+//! The wiring of a secondary, below a primary or alone.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use firetower_api::{Common, Readiness, Reload, common, query, serve};
+use firetower_daemon::{Clock, Ended, Listener, Surroundings, Tasks, blocking};
+use firetower_model::{Assignment, Generation, Kind, Labels, NodeStatus, Role, Timestamp, Window};
+use firetower_relay::{ExposedStatus, Identity, Link, Outlet, RelayMetrics};
+use firetower_scrape::{Buffers, Client, PageShapes, ScrapeMetrics, Scraper, Tls};
+use firetower_store::{Options, Store};
+use firetower_topology::{Datacenter, Node, Retention, ScrapeConfig, Topology};
+use prometheus_client::registry::Registry;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::census::Census;
+use crate::collect::{Assign, Collecting, collect, listen_to_parents};
+use crate::collector::{Collector, LEADING, Place};
+use crate::discovery::discover;
+use crate::kept::{Budget, Kept};
+use crate::metrics::StoreMetrics;
+use crate::plan::{DROPPED_NOTE, Plans};
+use crate::targets::{Scraping, Targets};
+
+/// Scrapes that wait for the collector; more make their targets wait.
+const SCRAPES_MAX: usize = 256;
+/// How often closed buckets are settled and old ones dropped.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
+/// Memory that settling may use for samples, in bytes.
+const SETTLE_BYTES: usize = 32 << 20;
+
+/// What a secondary below a primary is started with.
+pub struct Setup {
+    /// Clock, randomness, connections.
+    pub surroundings: Surroundings,
+    /// The checked topology.
+    pub topology: Topology,
+    /// Its own datacenter in it.
+    pub datacenter: Datacenter,
+    /// Itself in it.
+    pub node: Node,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Where HTTP is answered.
+    pub http: Listener,
+    /// Reads the topology again; the complaints if it is refused.
+    pub reload: Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>,
+    /// How long stopping may take.
+    pub grace: Duration,
+}
+
+/// What a secondary that runs alone is started with.
+pub struct StandaloneSetup {
+    /// Clock, randomness, connections.
+    pub surroundings: Surroundings,
+    /// Its jobs.
+    pub scrape_configs: Vec<ScrapeConfig>,
+    /// Folder that target files are looked for under.
+    pub base: PathBuf,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// How long data is kept.
+    pub retention: Retention,
+    /// Where HTTP is answered.
+    pub http: Listener,
+    /// Reads the jobs again; the complaints if they are refused.
+    pub reload: Arc<dyn Fn() -> Result<Vec<ScrapeConfig>, String> + Send + Sync>,
+    /// How long stopping may take.
+    pub grace: Duration,
+}
+
+/// Runs a secondary below its primaries until `cancel`, then stops it in the order data flows.
+///
+/// # Errors
+/// If it cannot start, or something fails that it cannot go on without.
+pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
+    let Setup { surroundings, topology, datacenter, node, data, http, reload, grace } = setup;
+    let clock = surroundings.clock.clone();
+    let store = blocking(|| open_store(&data, &surroundings))?;
+    let parents: Vec<String> = datacenter.primaries.iter().map(|primary| primary.name.clone()).collect();
+    let outlet = Outlet::open(&store, &parents)?;
+    let status = first_status(&node.name, &datacenter, &store, http.local_address(), clock.now());
+    let mut base = Base::new(store.clone(), status, Some(Arc::clone(&outlet)));
+    let relay_metrics = RelayMetrics::register(&mut base.registry);
+    let place = Place {
+        node: node.name.clone(),
+        datacenter: datacenter.name.clone(),
+        window: topology.defaults.window,
+        late_window: topology.defaults.late_window,
+        default_interval: topology.defaults.scrape_interval,
+    };
+    let budget = Budget {
+        label_values_max: topology.rows.kept_label_values as usize,
+        job_rows_max: topology.rows.per_job as usize,
+        promoted: topology.promote.clone(),
+    };
+    let persisted = persisted_assignment(&store)?;
+    let followed = persisted.as_ref().map(|share| (share.generation, share.fingerprint)).unwrap_or_default();
+    let (events, heard) = mpsc::channel(16);
+    let (to_assign, assignments) = mpsc::channel(4);
+    let (to_snapshot, snapshots) = mpsc::channel(4);
+    if let Some(share) = persisted {
+        let _ = to_assign.try_send(share);
+    }
+    let taken = watch::Sender::new(followed);
+    let (to_configure, configured) = mpsc::channel(4);
+    let inputs = Inputs { assignments, configured, snapshots, configs: datacenter.scrape_configs.clone() };
+    base.start(&surroundings, place, budget, inputs, taken.clone(), topology.retention)?;
+    base.tasks.start("listen to parents", |cancel| {
+        listen_to_parents(parents, heard, to_assign, to_snapshot, followed, cancel)
+    });
+    let identity = Identity {
+        node: node.name,
+        role: Role::Secondary,
+        region: datacenter.region.clone(),
+        datacenter: datacenter.name.clone(),
+    };
+    for primary in &datacenter.primaries {
+        let link = Link {
+            identity: identity.clone(),
+            parent: primary.name.clone(),
+            address: primary.grpc.clone().unwrap_or_default(),
+            connector: surroundings.connector.clone(),
+            clock: clock.clone(),
+            random: surroundings.random.clone(),
+            outlet: Arc::clone(&outlet),
+            status: base.status.subscribe(),
+            taken: taken.subscribe(),
+            events: events.clone(),
+            metrics: relay_metrics.clone(),
+        };
+        base.tasks.start("link to a primary", |cancel| async move { Ok(link.run(cancel).await?) });
+    }
+    let name = datacenter.name;
+    let reload = Reload::new(move || {
+        let (reload, to_configure, name) = (Arc::clone(&reload), to_configure.clone(), name.clone());
+        async move {
+            let topology = blocking(|| reload())?;
+            let datacenter = topology.datacenters().find(|datacenter| datacenter.name == name);
+            let datacenter = datacenter.ok_or_else(|| format!("datacenter {name} is no longer in the topology"))?;
+            let sent = to_configure.send(datacenter.scrape_configs.clone()).await;
+            sent.map_err(|_| "the secondary is stopping".to_owned())
+        }
+    });
+    base.finish(http, clock, reload, cancel, grace).await
+}
+
+/// Runs a secondary alone until `cancel`: it finds its targets itself and passes nothing on.
+///
+/// # Errors
+/// If it cannot start, or something fails that it cannot go on without.
+pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -> Result<(), Error> {
+    let StandaloneSetup { surroundings, scrape_configs, base: folder, data, retention, http, reload, grace } = setup;
+    let clock = surroundings.clock.clone();
+    let store = blocking(|| open_store(&data, &surroundings))?;
+    let nowhere = Datacenter {
+        name: String::new(),
+        region: String::new(),
+        primaries: Vec::new(),
+        secondaries: Vec::new(),
+        scrape_configs: Vec::new(),
+    };
+    let status = first_status("standalone", &nowhere, &store, http.local_address(), clock.now());
+    let mut base = Base::new(store, status, None);
+    let place = Place {
+        node: "standalone".into(),
+        datacenter: String::new(),
+        window: Duration::from_secs(15),
+        late_window: Duration::from_secs(3_600),
+        default_interval: Duration::from_secs(15),
+    };
+    let budget = Budget { label_values_max: 0, job_rows_max: 0, promoted: Vec::new() };
+    let (to_assign, assignments) = mpsc::channel(4);
+    let (to_configure, configured) = mpsc::channel(4);
+    let (_snapshots_unused, snapshots) = mpsc::channel(1);
+    let discovered = blocking(|| discover(&scrape_configs, &folder));
+    for complaint in &discovered.complaints {
+        tracing::warn!(complaint, "target left out");
+    }
+    let _ = to_assign.try_send(Assignment::new(Generation(1), clock.now(), discovered.targets));
+    let inputs = Inputs { assignments, configured, snapshots, configs: scrape_configs };
+    let taken = watch::Sender::new(Default::default());
+    base.start(&surroundings, place, budget, inputs, taken, retention)?;
+    let (now, generation) = (clock.clone(), Arc::new(std::sync::atomic::AtomicU64::new(1)));
+    let reload = Reload::new(move || {
+        let (reload, folder, now) = (Arc::clone(&reload), folder.clone(), now.clone());
+        let (to_configure, to_assign, generation) = (to_configure.clone(), to_assign.clone(), Arc::clone(&generation));
+        async move {
+            let configs = blocking(|| reload())?;
+            let discovered = blocking(|| discover(&configs, &folder));
+            if !discovered.complaints.is_empty() {
+                return Err(discovered.complaints.join("\n"));
+            }
+            let generation = Generation(1 + generation.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+            let stopping = |_| "the secondary is stopping".to_owned();
+            to_configure.send(configs).await.map_err(|_| "the secondary is stopping".to_owned())?;
+            to_assign.send(Assignment::new(generation, now.now(), discovered.targets)).await.map_err(stopping)
+        }
+    });
+    base.finish(http, clock, reload, cancel, grace).await
+}
+
+/// Where what is to be scraped comes from.
+struct Inputs {
+    assignments: mpsc::Receiver<Assignment>,
+    configured: mpsc::Receiver<Vec<ScrapeConfig>>,
+    snapshots: mpsc::Receiver<()>,
+    configs: Vec<ScrapeConfig>,
+}
+
+/// What both kinds of secondary have.
+struct Base {
+    store: Store,
+    outlet: Option<Arc<Outlet>>,
+    status: watch::Sender<NodeStatus>,
+    registry: Registry,
+    tasks: Tasks<Error>,
+    readiness: Readiness,
+}
+
+impl Base {
+    fn new(store: Store, status: NodeStatus, outlet: Option<Arc<Outlet>>) -> Base {
+        let status = watch::Sender::new(status);
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
+        registry.register_collector(Box::new(StoreMetrics::new(store.clone())));
+        Base { store, outlet, status, registry, tasks: Tasks::new(), readiness: Readiness::waiting("starting") }
+    }
+
+    /// Starts scraping, collecting and maintaining, in the order data flows.
+    fn start(
+        &mut self,
+        surroundings: &Surroundings,
+        place: Place,
+        budget: Budget,
+        inputs: Inputs,
+        taken: watch::Sender<(Generation, u64)>,
+        retention: Retention,
+    ) -> Result<(), Error> {
+        let (clock, store) = (surroundings.clock.clone(), self.store.clone());
+        let dropped = store.note(DROPPED_NOTE)?.unwrap_or_default();
+        let keeps_instance = !budget.promoted.is_empty();
+        let keys = store.row_keys_from(Default::default(), usize::MAX);
+        let plans = Plans::new(store.clone(), Kept::restore(budget, keys, &dropped), keeps_instance);
+        let version = store.note("health/version")?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+        let census = Census::new(&place.node, &place.datacenter, version);
+        let (window, late_window) = (place.window, place.late_window);
+        let collector =
+            blocking(|| Collector::open(place, store.clone(), self.outlet.clone(), plans, census, clock.now()))?;
+        let mut leading = Vec::new();
+        for name in LEADING {
+            leading.push(store.intern_metric(&Labels::new([(firetower_model::labels::NAME, name)]), Kind::Gauge)?);
+        }
+        let base_shape = store.intern_shape(&leading)?;
+        let (to_collector, scrapes) = mpsc::channel(SCRAPES_MAX);
+        let (to_assign, assigns) = mpsc::channel(1);
+        let buffers = Buffers::default();
+        let scraper = Scraper {
+            clock: clock.clone(),
+            client: Client::new(surroundings.connector.clone(), Tls::system()),
+            buffers: buffers.clone(),
+            shapes: PageShapes::default(),
+            metrics: ScrapeMetrics::register(&mut self.registry),
+            scrapes: to_collector,
+        };
+        let scraping = Scraping { scraper, store: store.clone(), leading: leading.into(), base_shape };
+        let targets = Targets::new(scraping, &inputs.configs);
+        let collecting = Collecting {
+            collector,
+            store: store.clone(),
+            outlet: self.outlet.clone(),
+            clock: clock.clone(),
+            buffers,
+            scrapes,
+            assigns,
+            snapshots: inputs.snapshots,
+            status: self.status.clone(),
+            taken,
+        };
+        let (assignments, configured, ticking) = (inputs.assignments, inputs.configured, clock.clone());
+        self.tasks.start("scrape", |cancel| {
+            scrape(targets, assignments, configured, to_assign, ticking, window, cancel)
+        });
+        self.tasks.start("collect", |cancel| collect(collecting, cancel));
+        self.tasks.start("maintain the store", |cancel| maintain(store, retention, late_window, clock, cancel));
+        Ok(())
+    }
+
+    async fn finish(
+        mut self,
+        http: Listener,
+        clock: Clock,
+        reload: Reload,
+        cancel: CancellationToken,
+        grace: Duration,
+    ) -> Result<(), Error> {
+        self.readiness.set_ready();
+        let answers = Common { readiness: self.readiness, registry: Arc::new(self.registry), reload: Some(reload) };
+        let router = common(answers).merge(query(Arc::new(self.store), clock));
+        self.tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
+        end(self.tasks.join(cancel, grace).await, grace)
+    }
+}
+
+/// Scrapes what is assigned, from the moment the assignment holds, until `cancel`.
+async fn scrape(
+    mut targets: Targets,
+    mut assignments: mpsc::Receiver<Assignment>,
+    mut configured: mpsc::Receiver<Vec<ScrapeConfig>>,
+    to_collector: mpsc::Sender<Assign>,
+    clock: Clock,
+    window: Duration,
+    cancel: CancellationToken,
+) -> Result<(), Error> {
+    let mut followed: Vec<(u32, firetower_model::Target)> = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => break,
+            Some(configs) = configured.recv() => {
+                targets.configure(&configs);
+                targets.follow(followed.iter().cloned());
+            }
+            Some(assignment) = assignments.recv() => {
+                // A share that holds from a later window on is another's until then.
+                let latest = Window::containing(clock.now(), window).end();
+                clock.sleep_until(assignment.effective_from.min(latest)).await;
+                let (indexes, answer) = oneshot::channel();
+                let list = assignment.targets.clone();
+                if to_collector.send(Assign { assignment, indexes }).await.is_err() {
+                    break;
+                }
+                let Ok(indexes) = answer.await else { break };
+                followed = indexes.into_iter().zip(list).collect();
+                targets.follow(followed.iter().cloned());
+            }
+        }
+    }
+    targets.stop().await;
+    Ok(())
+}
+
+/// Settles closed buckets and drops old ones, until `cancel`.
+async fn maintain(
+    store: Store,
+    retention: Retention,
+    late_window: Duration,
+    clock: Clock,
+    cancel: CancellationToken,
+) -> Result<(), Error> {
+    let mut ticks = interval(MAINTAIN_EVERY);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let now = clock.now();
+        blocking(|| store.retain_raw(now - retention.raw))?;
+        while let Some(mut settle) = blocking(|| store.settle_due(now, late_window, SETTLE_BYTES))? {
+            while blocking(|| settle.step())? {
+                if cancel.is_cancelled() {
+                    return Ok(());
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+fn open_store(data: &std::path::Path, surroundings: &Surroundings) -> Result<Store, firetower_store::Error> {
+    Store::open(data, &Options::new(surroundings.clock.now(), surroundings.random.next_u64()))
+}
+
+fn persisted_assignment(store: &Store) -> Result<Option<Assignment>, Error> {
+    let Some((_, bytes)) = store.assignment()? else { return Ok(None) };
+    Ok(Some(firetower_wire::decode_assignment(&bytes)?))
+}
+
+fn end((failed, overran): (Vec<Ended<Error>>, Vec<&'static str>), grace: Duration) -> Result<(), Error> {
+    if let Some(ended) = failed.into_iter().next() {
+        return Err(match ended.result {
+            Err(Some(error)) => error,
+            _ => Error::Panicked { name: ended.name },
+        });
+    }
+    if overran.is_empty() { Ok(()) } else { Err(Error::Overran { grace, tasks: overran }) }
+}
+
+fn first_status(node: &str, datacenter: &Datacenter, store: &Store, http: &str, now: Timestamp) -> NodeStatus {
+    NodeStatus {
+        node: node.to_owned(),
+        role: Role::Secondary,
+        version: env!("CARGO_PKG_VERSION").into(),
+        incarnation: store.incarnation(),
+        at: now,
+        started: now,
+        http: http.to_owned(),
+        region: datacenter.region.clone(),
+        datacenter: datacenter.name.clone(),
+        is_connected: true,
+        targets: Default::default(),
+        active_series: 0,
+        samples_per_second: 0.0,
+        coverage: Default::default(),
+        watermark: Default::default(),
+        outbox_frames: 0,
+        outbox_bytes: 0,
+        accounts: Vec::new(),
+        children: Vec::new(),
+    }
+}

@@ -1,0 +1,102 @@
+//! The scraping tasks: one for each target of the share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use firetower_model::{MetricId, ShapeId, Target};
+use firetower_scrape::{ScrapeOptions, Scraper, run_target};
+use firetower_store::Store;
+use firetower_topology::ScrapeConfig;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::resolver::Resolver;
+
+/// What the tasks of all targets share.
+pub(crate) struct Scraping {
+    pub(crate) scraper: Scraper,
+    pub(crate) store: Store,
+    pub(crate) leading: Arc<[MetricId]>,
+    pub(crate) base_shape: ShapeId,
+}
+
+/// The scraping tasks.
+pub(crate) struct Targets {
+    scraping: Scraping,
+    configs: HashMap<String, Arc<ScrapeConfig>>,
+    running: HashMap<Target, Running>,
+    tasks: JoinSet<()>,
+}
+
+struct Running {
+    config: Arc<ScrapeConfig>,
+    index: u32,
+    cancel: CancellationToken,
+}
+
+impl Targets {
+    /// Starts without targets.
+    pub(crate) fn new(scraping: Scraping, configs: &[ScrapeConfig]) -> Targets {
+        let mut targets =
+            Targets { scraping, configs: HashMap::new(), running: HashMap::new(), tasks: JoinSet::new() };
+        targets.configure(configs);
+        targets
+    }
+
+    /// Takes the jobs as they are now. They count for a target from its next start on.
+    pub(crate) fn configure(&mut self, configs: &[ScrapeConfig]) {
+        let named = |config: &ScrapeConfig| (config.job_name.clone(), Arc::new(config.clone()));
+        self.configs = configs.iter().map(named).collect();
+    }
+
+    /// Scrapes these targets, each under its index, and no others; one whose job has not changed is not disturbed.
+    pub(crate) fn follow(&mut self, targets: impl IntoIterator<Item = (u32, Target)>) {
+        let mut before = std::mem::take(&mut self.running);
+        for (index, target) in targets {
+            let Some(config) = self.configs.get(&target.job_name).cloned() else {
+                tracing::warn!(job = target.job_name, url = target.url, "target of a job not in the topology left out");
+                continue;
+            };
+            let running = match before.remove(&target) {
+                Some(running) if running.index == index && running.config == config => running,
+                gone => {
+                    gone.inspect(|gone| gone.cancel.cancel());
+                    self.start(index, &target, config)
+                }
+            };
+            self.running.insert(target, running);
+        }
+        before.values().for_each(|gone| gone.cancel.cancel());
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Stops all scraping; scrapes in flight are finished.
+    pub(crate) async fn stop(mut self) {
+        self.running.values().for_each(|running| running.cancel.cancel());
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn start(&mut self, index: u32, target: &Target, config: Arc<ScrapeConfig>) -> Running {
+        let cancel = CancellationToken::new();
+        let Scraping { scraper, store, leading, base_shape } = &self.scraping;
+        let options = ScrapeOptions {
+            index,
+            url: target.url.clone(),
+            schedule: target.schedule(),
+            interval: target.interval,
+            timeout: target.timeout,
+            honor_timestamps: config.honor_timestamps,
+            sample_limit: usize::try_from(config.sample_limit).unwrap_or(usize::MAX),
+            body_size_limit: usize::try_from(config.body_size_limit).unwrap_or(usize::MAX),
+        };
+        let resolver = Resolver::new(
+            store.clone(),
+            Arc::clone(&config),
+            target.labels.clone(),
+            Arc::clone(leading),
+            *base_shape,
+        );
+        self.tasks.spawn(run_target(scraper.clone(), options, resolver, cancel.clone()));
+        Running { config, index, cancel }
+    }
+}

@@ -1,0 +1,144 @@
+//! Raw samples: a log of scrapes that is settled into blocks, and samples that came alone.
+//!
+//! A scrape is written as a *row*. Once its bucket of time is over, the rows of 64 neighbours at a time are turned into
+//! *blocks*, one per metric. What fits in neither, because it came late or has a time of its own, is *loose*. Readers
+//! merge the three: at one moment of one series a loose sample counts before a block's, and that before a row's, so
+//! that an answer does not depend on what has been settled.
+
+mod appender;
+mod arena;
+mod block;
+mod bytes;
+mod candidates;
+mod code;
+mod column;
+mod dictionary;
+mod gate;
+mod index;
+mod key;
+mod loose;
+mod packed;
+mod posting;
+mod restore;
+mod retain;
+mod row;
+mod rows;
+mod select;
+mod settle;
+mod times;
+mod transpose;
+mod uses;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rocksdb::{DB, WriteBatch};
+
+use crate::database::Store;
+use crate::error::Error;
+
+pub use appender::{Appended, Appender, LastRow};
+pub(crate) use gate::Touched;
+pub use key::Bucket;
+pub use loose::LooseSample;
+pub use rows::{ScrapeRow, ScrapeRows};
+pub use settle::Settle;
+
+use dictionary::Dictionary;
+use gate::Gate;
+use key::BucketLength;
+
+const LENGTH_KEY: &[u8] = b"raw_bucket_ms";
+const SETTLED_KEY: &[u8] = b"raw_settled";
+
+/// What of the raw tier is held in memory.
+pub(crate) struct Raw {
+    pub(crate) names: Dictionary,
+    pub(crate) length: BucketLength,
+    pub(crate) gate: Gate,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    samples: AtomicU64,
+    loose: AtomicU64,
+    merged: AtomicU64,
+    active: AtomicI64,
+}
+
+/// What the raw tier has taken and holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Samples appended since the store was opened, staleness markers included.
+    pub samples_appended: u64,
+    /// Those of them that came late or with a time of their own.
+    pub loose_samples: u64,
+    /// Series whose last value is not a staleness marker, by their targets' last rows.
+    pub active_series: u64,
+    /// Targets with an id.
+    pub targets: u64,
+    /// Metrics with an id.
+    pub metrics: u64,
+    /// Shapes with an id.
+    pub shapes: u64,
+    /// Samples left out of answers because another pair with equal final labels had one at the same moment.
+    pub duplicates_merged: u64,
+}
+
+impl Raw {
+    /// Reads back what is held in memory; a store without buckets gets those of `length`.
+    pub(crate) fn load(db: &DB, length: Duration) -> Result<Raw, Error> {
+        let meta = db.cf_handle("meta").expect("every family is made at open");
+        let read = |key| db.get_cf(meta, key).map_err(Error::at("read how time is cut"));
+        let length = match read(LENGTH_KEY)? {
+            Some(millis) => {
+                let millis = millis.try_into().map_err(|_| Error::corrupt("bucket length", LENGTH_KEY))?;
+                BucketLength::new(Duration::from_millis(u64::from_be_bytes(millis)))
+            }
+            None => {
+                let length = BucketLength::new(length);
+                db.put_cf(meta, LENGTH_KEY, length.as_millis().to_be_bytes())
+                    .map_err(Error::at("write how time is cut"))?;
+                length
+            }
+        };
+        let settled = match read(SETTLED_KEY)? {
+            Some(bytes) => {
+                Some(Bucket::from_bytes(bytes.try_into().map_err(|_| Error::corrupt("settled mark", SETTLED_KEY))?))
+            }
+            None => None,
+        };
+        Ok(Raw { names: Dictionary::load(db)?, length, gate: Gate::new(settled), counters: Counters::default() })
+    }
+}
+
+impl Store {
+    /// Returns what the raw tier has taken and holds.
+    pub fn raw_stats(&self) -> StoreStats {
+        let counters = &self.raw.counters;
+        let (metrics, targets, shapes) = self.raw.names.read().counts();
+        StoreStats {
+            samples_appended: counters.samples.load(Ordering::Relaxed),
+            loose_samples: counters.loose.load(Ordering::Relaxed),
+            active_series: counters.active.load(Ordering::Relaxed).max(0) as u64,
+            targets: targets as u64,
+            metrics: metrics as u64,
+            shapes: shapes as u64,
+            duplicates_merged: counters.merged.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns the first bucket that may have rows.
+    fn first_unsettled(&self) -> Bucket {
+        self.raw.gate.settled().map_or(Bucket::MIN, Bucket::next)
+    }
+
+    /// Adds to `batch` that everything up to `bucket`, inclusive, is settled.
+    fn put_settled(&self, batch: &mut WriteBatch, bucket: Bucket) {
+        batch.put_cf(self.family("meta"), SETTLED_KEY, bucket.to_bytes());
+    }
+}

@@ -1,0 +1,127 @@
+//! Which series a query is about, by labels alone.
+
+use std::collections::HashMap;
+
+use firetower_model::{Labels, Matcher, MetricId, TargetId};
+use roaring::RoaringBitmap;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::raw::index::Index;
+use crate::raw::key::Bucket;
+
+/// A (target, metric) pair that all matchers let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Candidate {
+    /// Target and metric of the first pair with the same final labels: pairs to be merged lie side by side.
+    pub(crate) leader: (TargetId, MetricId),
+    /// Hash of the final labels.
+    pub(crate) hash: u64,
+    pub(crate) target: TargetId,
+    pub(crate) metric: MetricId,
+}
+
+/// Returns the pairs that may have samples between `first` and `last`, both inclusive, and whose final labels all
+/// `matchers` let through.
+///
+/// Sorted, so that a target's series follow each other.
+pub(crate) fn candidates(index: &Index, matchers: &[Matcher], first: Bucket, last: Bucket) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    let mut target_labels = HashMap::new();
+    let mut allowed = Allowed { index, matchers, by_matcher: vec![None; matchers.len()], by_mask: HashMap::new() };
+    for metric in metrics(index, matchers) {
+        let metric = MetricId(metric);
+        let Some((labels, _)) = index.metric(metric) else { continue };
+        let Some(mask) = left_to_target(matchers, &labels) else { continue };
+        let mut targets = index.targets_of(metric, first, last);
+        if !mask.is_empty() {
+            targets &= allowed.targets(mask);
+        }
+        for target in targets.into_iter().map(TargetId) {
+            let under = target_labels.entry(target).or_insert_with(|| index.target(target));
+            let Some(under) = under else { continue };
+            let labels = under.overlaid(&labels);
+            if matchers.iter().all(|matcher| matcher.is_match_labels(&labels)) {
+                let hash = xxh3_64(labels.as_bytes());
+                found.push(Candidate { leader: (target, metric), hash, target, metric });
+            }
+        }
+    }
+    lead(&mut found);
+    found
+}
+
+/// Gives pairs with equal final labels one leader, and sorts by it.
+fn lead(found: &mut [Candidate]) {
+    found.sort_unstable_by_key(|candidate| (candidate.hash, candidate.target, candidate.metric));
+    for group in found.chunk_by_mut(|a, b| a.hash == b.hash) {
+        let leader = group[0].leader;
+        group.iter_mut().for_each(|candidate| candidate.leader = leader);
+    }
+    found.sort_unstable();
+}
+
+/// Returns the metrics that equalities leave: for each, those with that label, and those without any of that name if a
+/// target may have it.
+fn metrics(index: &Index, matchers: &[Matcher]) -> RoaringBitmap {
+    let mut found: Option<RoaringBitmap> = None;
+    for matcher in matchers {
+        let Some(value) = matcher.equal_value().filter(|value| !value.is_empty()) else { continue };
+        let mut these = index.metric_postings.with_label(matcher.name(), value);
+        if !index.target_postings.with_label(matcher.name(), value).is_empty() {
+            these |= index.all_metrics() - index.metric_postings.with_name(matcher.name());
+        }
+        match &mut found {
+            Some(found) => *found &= these,
+            None => found = Some(these),
+        }
+    }
+    found.unwrap_or_else(|| index.all_metrics())
+}
+
+/// Returns which matchers look at a label that the metric does not have; `None` if one of the others refuses it.
+fn left_to_target(matchers: &[Matcher], metric: &Labels) -> Option<Vec<usize>> {
+    let mut left = Vec::new();
+    for (at, matcher) in matchers.iter().enumerate() {
+        match metric.get(matcher.name()) {
+            Some(value) if !matcher.is_match(value) => return None,
+            Some(_) => {}
+            None => left.push(at),
+        }
+    }
+    Some(left)
+}
+
+/// Which targets matchers let through, each worked out once.
+struct Allowed<'a> {
+    index: &'a Index,
+    matchers: &'a [Matcher],
+    by_matcher: Vec<Option<RoaringBitmap>>,
+    by_mask: HashMap<Vec<usize>, RoaringBitmap>,
+}
+
+impl Allowed<'_> {
+    /// Returns the targets that the matchers at the places in `mask` let through.
+    fn targets(&mut self, mask: Vec<usize>) -> &RoaringBitmap {
+        for at in &mask {
+            if self.by_matcher[*at].is_none() {
+                self.by_matcher[*at] = Some(self.of_matcher(&self.matchers[*at]));
+            }
+        }
+        let by_matcher = &self.by_matcher;
+        self.by_mask.entry(mask).or_insert_with_key(|mask| {
+            let mut sets = mask.iter().filter_map(|at| by_matcher[*at].as_ref());
+            let first = sets.next().cloned().unwrap_or_default();
+            sets.fold(first, |all, set| all & set)
+        })
+    }
+
+    fn of_matcher(&self, matcher: &Matcher) -> RoaringBitmap {
+        let among = match matcher.equal_value() {
+            Some(value) if !value.is_empty() => self.index.target_postings.with_label(matcher.name(), value),
+            _ => self.index.all_targets(),
+        };
+        let is_match =
+            |id: &u32| self.index.target(TargetId(*id)).is_some_and(|labels| matcher.is_match_labels(&labels));
+        among.into_iter().filter(is_match).collect()
+    }
+}

@@ -1,0 +1,184 @@
+//! One value written as its difference from the one before it, exact for every bit pattern.
+//!
+//! Whole numbers, which most of them are, cost a varint of their difference; numbers with few decimals the same, scaled.
+
+use firetower_model::sample::STALE_BITS;
+
+use crate::raw::bytes::{Reader, put_varint, unzigzag, zigzag};
+
+/// Powers of ten by which decimals are scaled, in the order in which they are tried.
+pub(crate) const SCALES: [f64; 4] = [1e2, 1e3, 1e6, 1e9];
+
+/// Largest whole number, exclusive, that is treated as one: every smaller one is exact in an `f64`.
+pub(crate) const WHOLE_LIMIT: u64 = 1 << 53;
+
+const ENDED: u8 = 0;
+const ABSENT: u8 = 1;
+const SCALED: u8 = 4;
+const BITS: u8 = 64;
+
+/// What a code says about a column.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Code {
+    /// It has this value now; never the staleness marker.
+    Value(f64),
+    /// It ends here, with a staleness marker.
+    Ended,
+    /// It has no value here, and none is marked.
+    Absent,
+}
+
+impl PartialEq for Code {
+    fn eq(&self, other: &Code) -> bool {
+        match (self, other) {
+            (Code::Value(a), Code::Value(b)) => a.to_bits() == b.to_bits(),
+            (Code::Ended, Code::Ended) | (Code::Absent, Code::Absent) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Returns `value` as a whole number under 2⁵³, if converting it back gives the same bits.
+#[inline]
+pub(crate) fn whole(value: f64) -> Option<i64> {
+    let number = value as i64;
+    let is_exact = (number as f64).to_bits() == value.to_bits() && number.unsigned_abs() < WHOLE_LIMIT;
+    is_exact.then_some(number)
+}
+
+/// Returns the whole number that divided by `scale` gives exactly `value`.
+#[inline]
+pub(crate) fn scaled(value: f64, scale: f64) -> Option<i64> {
+    let number = (value * scale + f64::copysign(0.5, value)) as i64;
+    let is_exact = number.unsigned_abs() < WHOLE_LIMIT && (number as f64 / scale).to_bits() == value.to_bits();
+    is_exact.then_some(number)
+}
+
+/// Appends `value`, which is not the staleness marker, as its difference from `previous`.
+#[inline]
+pub(crate) fn put_value(out: &mut Vec<u8>, previous: f64, value: f64) {
+    if let (Some(previous), Some(value)) = (whole(previous), whole(value)) {
+        put_varint(out, zigzag(value - previous) << 1);
+        return;
+    }
+    put_fraction(out, previous, value);
+}
+
+fn put_fraction(out: &mut Vec<u8>, previous: f64, value: f64) {
+    for (at, scale) in SCALES.into_iter().enumerate() {
+        if let (Some(previous), Some(value)) = (scaled(previous, scale), scaled(value, scale)) {
+            out.push((SCALED + at as u8) << 1 | 1);
+            put_varint(out, zigzag(value - previous));
+            return;
+        }
+    }
+    let bits = previous.to_bits() ^ value.to_bits();
+    let skipped = (bits.trailing_zeros() / 8).min(7);
+    let shifted = bits >> (8 * skipped);
+    let bytes = (8 - shifted.leading_zeros() / 8).max(1);
+    out.push((BITS + (skipped * 8 + bytes - 1) as u8) << 1 | 1);
+    out.extend_from_slice(&shifted.to_le_bytes()[..bytes as usize]);
+}
+
+/// Appends the end of a column.
+pub(crate) fn put_ended(out: &mut Vec<u8>) {
+    out.push(ENDED << 1 | 1);
+}
+
+/// Appends the absence of a column.
+pub(crate) fn put_absent(out: &mut Vec<u8>) {
+    out.push(ABSENT << 1 | 1);
+}
+
+/// Reads one code; `previous` is the value that it was written against. `None` if the bytes are not one.
+#[inline]
+pub(crate) fn read_code(from: &mut Reader<'_>, previous: f64) -> Option<Code> {
+    let first = *from.0.first()?;
+    if first & 1 == 0 {
+        let difference = unzigzag(from.varint()? >> 1);
+        return Some(Code::Value((previous as i64).wrapping_add(difference) as f64));
+    }
+    from.byte()?;
+    read_fraction(first >> 1, from, previous)
+}
+
+fn read_fraction(code: u8, from: &mut Reader<'_>, previous: f64) -> Option<Code> {
+    match code {
+        ENDED => Some(Code::Ended),
+        ABSENT => Some(Code::Absent),
+        SCALED..BITS => {
+            let scale = *SCALES.get(usize::from(code - SCALED))?;
+            let number = scaled(previous, scale)?.wrapping_add(from.signed()?);
+            Some(Code::Value(number as f64 / scale))
+        }
+        _ => {
+            let (skipped, bytes) = ((code - BITS) / 8, (code - BITS) % 8 + 1);
+            let mut shifted = [0; 8];
+            shifted[..usize::from(bytes)].copy_from_slice(from.take(usize::from(bytes))?);
+            let bits = u64::from_le_bytes(shifted).checked_shl(u32::from(skipped) * 8)?;
+            Some(Code::Value(f64::from_bits(previous.to_bits() ^ bits)))
+        }
+    }
+}
+
+/// Returns what the next code is written against, after a column stood at `value`: a column without a value starts from zero.
+#[inline]
+pub(crate) fn base(value: f64) -> f64 {
+    if value.to_bits() == STALE_BITS { 0.0 } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, prop_oneof, proptest};
+    use proptest::strategy::{Just, Strategy};
+
+    pub(crate) fn any_value() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            any::<u64>().prop_map(f64::from_bits),
+            (-1_000_000i64..1_000_000).prop_map(|n| n as f64),
+            (any::<i64>(), 0..12i32).prop_map(|(n, e)| (n >> 11) as f64 / 10f64.powi(e)),
+            Just(-0.0),
+            Just(f64::INFINITY),
+            Just(f64::from_bits(0x7ff0_0000_0000_0001)),
+        ]
+    }
+
+    #[test]
+    fn common_steps_are_short() {
+        let check = |previous: f64, value: f64, bytes: usize| {
+            let mut out = Vec::new();
+            put_value(&mut out, previous, value);
+            assert_eq!(out.len(), bytes, "{previous} to {value}");
+            assert_eq!(read_code(&mut Reader(&out), previous), Some(Code::Value(value)));
+        };
+        check(1e9, 1e9 + 20.0, 1);
+        check(0.0, 0.0, 1);
+        check(12345.67, 12345.82, 2);
+        check(0.5, 3.0, 3);
+        check(1.0 / 3.0, 2.0 / 3.0, 2);
+        check(1.0 / 3.0, 2.0 / 7.0, 8);
+        check(0.0, -0.0, 2);
+    }
+
+    proptest! {
+        #[test]
+        fn every_pair_reads_back(previous in any_value(), value in any_value()) {
+            let mut out = Vec::new();
+            put_value(&mut out, previous, value);
+            put_ended(&mut out);
+            put_absent(&mut out);
+            let mut reader = Reader(&out);
+            assert_eq!(read_code(&mut reader, previous), Some(Code::Value(value)));
+            assert_eq!(read_code(&mut reader, value), Some(Code::Ended));
+            assert_eq!(read_code(&mut reader, value), Some(Code::Absent));
+            assert!(reader.0.is_empty());
+        }
+
+        #[test]
+        fn rubbish_is_refused_without_a_panic(bytes in any::<Vec<u8>>(), previous in any_value()) {
+            let mut reader = Reader(&bytes);
+            while read_code(&mut reader, previous).is_some() {}
+        }
+    }
+}

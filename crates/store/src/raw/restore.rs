@@ -1,0 +1,70 @@
+//! Finding out, after a restart, where each target's last row left it.
+
+use std::collections::HashMap;
+
+use firetower_model::sample::STALE_BITS;
+use firetower_model::{TargetId, Timestamp};
+use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
+
+use crate::database::Store;
+use crate::error::Error;
+use crate::raw::appender::{Appender, Last};
+use crate::raw::key::{Bucket, read_row_key, row_key};
+use crate::raw::row::{RowState, is_keyframe};
+
+impl Store {
+    /// Returns the writer of scrapes, which goes on from each target's last row.
+    ///
+    /// # Errors
+    /// If the rows not yet settled cannot be read.
+    pub fn appender(&self) -> Result<Appender, Error> {
+        let mut targets = HashMap::new();
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(self.first_unsettled().to_bytes());
+        let mut rows = self.db.raw_iterator_cf_opt(self.family("raw_rows"), options);
+        rows.seek_to_last();
+        // Newest first, jumping from the last row of one target to that of the one before it in the bucket.
+        while let Some((bucket, target, at)) = key_here(&rows)? {
+            if !targets.contains_key(&target) {
+                targets.insert(target, read_last(&mut rows, bucket, target, at)?);
+            }
+            rows.seek_for_prev(row_key(bucket, target, Timestamp::MIN));
+            // A row at that very moment would be found again.
+            if key_here(&rows)? == Some((bucket, target, Timestamp::MIN)) {
+                rows.prev();
+            }
+        }
+        Ok(Appender::new(self.clone(), targets))
+    }
+}
+
+type RowIterator<'a> = DBRawIteratorWithThreadMode<'a, DB>;
+
+fn key_here(rows: &RowIterator<'_>) -> Result<Option<(Bucket, TargetId, Timestamp)>, Error> {
+    let Some(key) = rows.key() else {
+        return rows.status().map(|()| None).map_err(Error::at("read rows"));
+    };
+    read_row_key(key).map(Some).ok_or_else(|| Error::corrupt("row", key))
+}
+
+/// Reads the target's row that `rows` stands at, from its keyframe on.
+fn read_last(rows: &mut RowIterator<'_>, bucket: Bucket, target: TargetId, at: Timestamp) -> Result<Last, Error> {
+    while rows.value().is_some_and(|row| !is_keyframe(row)) {
+        rows.prev();
+    }
+    let mut state = RowState::default();
+    let last_key = row_key(bucket, target, at);
+    loop {
+        let Some((key, row)) = rows.item() else { return Err(Error::corrupt("row", &last_key)) };
+        state.read(row).ok_or_else(|| Error::corrupt("row", key))?;
+        if key == last_key {
+            break;
+        }
+        rows.next();
+    }
+    let live = state.values.iter().filter(|value| value.to_bits() != STALE_BITS).count() as u32;
+    let link = state.link();
+    let mut values = if live == 0 { Vec::new() } else { state.values };
+    values.shrink_to_fit();
+    Ok(Last { at, bucket, shape: state.shape, link, live, values })
+}

@@ -1,0 +1,138 @@
+//! Reading scrapes back, in time order.
+
+use firetower_model::{ShapeId, TargetId, TimeRange, Timestamp};
+use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
+
+use crate::database::Store;
+use crate::error::Error;
+use crate::raw::key::{Bucket, BucketLength, read_row_key, row_key};
+use crate::raw::row::{RowState, is_keyframe};
+
+/// One scrape that was stored as a row.
+#[derive(Clone, Copy, Debug)]
+pub struct ScrapeRow<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// What `values` stand for.
+    pub shape: ShapeId,
+    /// One value per metric of the shape; the staleness marker where there is none.
+    pub values: &'a [f64],
+    /// Columns that end here: only there is the marker itself a sample. Sorted.
+    pub ended: &'a [u32],
+}
+
+/// A target's rows inside a range, in time order.
+pub struct ScrapeRows<'a> {
+    entries: DBRawIteratorWithThreadMode<'a, DB>,
+    /// First bucket that may have rows.
+    first: Bucket,
+    length: BucketLength,
+    target: TargetId,
+    range: TimeRange,
+    /// The bucket read now; `None` at the end.
+    bucket: Option<Bucket>,
+    state: RowState,
+}
+
+impl Store {
+    /// Returns the rows of `target` inside `range` that are not settled yet.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn rows(&self, target: TargetId, range: TimeRange) -> Result<ScrapeRows<'_>, Error> {
+        let mut rows = ScrapeRows::new(self, ReadOptions::default(), self.first_unsettled());
+        rows.restart(target, range)?;
+        Ok(rows)
+    }
+}
+
+impl<'a> ScrapeRows<'a> {
+    /// Makes a reader of nothing, until it is started; it will see no rows before `first`.
+    pub(crate) fn new(store: &'a Store, mut options: ReadOptions, first: Bucket) -> ScrapeRows<'a> {
+        // Otherwise it would wade through rows that were settled and not yet compacted away.
+        options.set_iterate_lower_bound(first.to_bytes());
+        let entries = store.db.raw_iterator_cf_opt(store.family("raw_rows"), options);
+        let range = TimeRange { start: Timestamp::MIN, end: Timestamp::MIN };
+        ScrapeRows { entries, first, length: store.raw.length, target: TargetId(0), range, bucket: None, state: RowState::default() }
+    }
+
+    /// Starts anew with another target or range.
+    pub(crate) fn restart(&mut self, target: TargetId, range: TimeRange) -> Result<(), Error> {
+        (self.target, self.range) = (target, range);
+        let Some((first, _)) = self.length.buckets(range) else {
+            self.bucket = None;
+            return Ok(());
+        };
+        if first < self.first {
+            return self.find_bucket(self.first);
+        }
+        self.entries.seek_for_prev(row_key(first, target, range.start));
+        if self.here()?.is_none_or(|(bucket, found, _)| (bucket, found) != (first, target)) {
+            return self.find_bucket(first);
+        }
+        while self.entries.value().is_some_and(|row| !is_keyframe(row)) {
+            self.entries.prev();
+        }
+        self.bucket = Some(first);
+        Ok(())
+    }
+
+    /// Returns the next row; `None` at the end.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn next_row(&mut self) -> Result<Option<ScrapeRow<'_>>, Error> {
+        while let Some(bucket) = self.bucket {
+            match self.here()? {
+                Some((found, target, at)) if (found, target) == (bucket, self.target) => {
+                    if at >= self.range.end {
+                        break;
+                    }
+                    if let Some((key, row)) = self.entries.item() {
+                        self.state.read(row).ok_or_else(|| Error::corrupt("row", key))?;
+                    }
+                    self.entries.next();
+                    if at >= self.range.start {
+                        let state = &self.state;
+                        return Ok(Some(ScrapeRow {
+                            at,
+                            shape: state.shape,
+                            values: &state.values,
+                            ended: &state.ended,
+                        }));
+                    }
+                }
+                _ => match bucket.checked_next() {
+                    Some(next) => self.find_bucket(next)?,
+                    None => break,
+                },
+            }
+        }
+        self.bucket = None;
+        Ok(None)
+    }
+
+    /// Goes to the target's first row in `from` or later.
+    fn find_bucket(&mut self, from: Bucket) -> Result<(), Error> {
+        let last = self.length.buckets(self.range).map(|(_, last)| last);
+        let mut next = Some(from);
+        self.bucket = None;
+        while let Some(from) = next.filter(|from| Some(*from) <= last) {
+            self.entries.seek(row_key(from, self.target, Timestamp::MIN));
+            let Some((bucket, target, _)) = self.here()? else { break };
+            if target == self.target {
+                self.bucket = Some(bucket).filter(|bucket| Some(*bucket) <= last);
+                break;
+            }
+            next = if target > self.target { bucket.checked_next() } else { Some(bucket) };
+        }
+        Ok(())
+    }
+
+    fn here(&self) -> Result<Option<(Bucket, TargetId, Timestamp)>, Error> {
+        let Some(key) = self.entries.key() else {
+            return self.entries.status().map(|()| None).map_err(Error::at("read rows"));
+        };
+        read_row_key(key).map(Some).ok_or_else(|| Error::corrupt("row", key))
+    }
+}

@@ -1,0 +1,256 @@
+//! Answering selectors: rows, blocks and loose samples merged, series with equal final labels too.
+
+use std::sync::atomic::Ordering;
+
+use firetower_model::sample::STALE_BITS;
+use firetower_model::{Matcher, STALE, Sample, Select, Series, TargetId, TimeRange, Timestamp};
+use rocksdb::{DB, ReadOptions, SnapshotWithThreadMode};
+
+use crate::database::Store;
+use crate::error::Error;
+use crate::raw::block::Block;
+use crate::raw::candidates::{Candidate, candidates};
+use crate::raw::key::{Bucket, Group, block_key, loose_key, read_loose_key};
+use crate::raw::loose::read_loose_value;
+use crate::raw::rows::ScrapeRows;
+
+/// How many (target, metric) pairs are read at once.
+const SLICE_PAIRS: usize = 256;
+
+impl Select for Store {
+    type Error = Error;
+
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<impl Iterator<Item = Result<Vec<Series>, Error>>, Error> {
+        let reader = Reader::new(self, range)?;
+        let found = match self.raw.length.buckets(range) {
+            Some((first, last)) => candidates(&self.raw.names.read(), matchers, first, last),
+            None => Vec::new(),
+        };
+        let mut done = 0;
+        Ok(std::iter::from_fn(move || {
+            while done < found.len() {
+                let slice = slice(&found[done..]);
+                done += slice.len();
+                match reader.read(slice) {
+                    Ok(series) if series.is_empty() => {}
+                    result => return Some(result),
+                }
+            }
+            None
+        }))
+    }
+}
+
+/// Returns the pairs to be read first: as many as are read at once, and the rest of the last leader's.
+fn slice(found: &[Candidate]) -> &[Candidate] {
+    let mut end = SLICE_PAIRS.min(found.len());
+    while end < found.len() && found[end].hash == found[end - 1].hash && found[end].leader == found[end - 1].leader {
+        end += 1;
+    }
+    &found[..end]
+}
+
+/// The store at one moment, and where in it there is something to read.
+struct Reader<'a> {
+    store: &'a Store,
+    snapshot: SnapshotWithThreadMode<'a, DB>,
+    range: TimeRange,
+    /// First bucket that may have rows.
+    unsettled: Bucket,
+    block_buckets: Vec<Bucket>,
+    loose_buckets: Vec<Bucket>,
+}
+
+/// The samples of one pair, by where they were found; each list in time order.
+#[derive(Default)]
+struct Found {
+    rows: Vec<Sample>,
+    blocks: Vec<Sample>,
+    loose: Vec<Sample>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(store: &'a Store, range: TimeRange) -> Result<Reader<'a>, Error> {
+        // Looked up before the snapshot is taken: what is settled by now has no rows in it.
+        let unsettled = store.first_unsettled();
+        let snapshot = store.db.snapshot();
+        let mut reader = Reader { store, snapshot, range, unsettled, block_buckets: Vec::new(), loose_buckets: Vec::new() };
+        reader.block_buckets = reader.buckets("raw_blocks")?;
+        reader.loose_buckets = reader.buckets("raw_loose")?;
+        Ok(reader)
+    }
+
+    /// Returns the buckets inside the range in which `family` has anything.
+    fn buckets(&self, family: &'static str) -> Result<Vec<Bucket>, Error> {
+        let mut found = Vec::new();
+        let Some((mut next, last)) = self.store.raw.length.buckets(self.range) else { return Ok(found) };
+        let mut entries = self.snapshot.raw_iterator_cf(self.store.family(family));
+        loop {
+            entries.seek(next.to_bytes());
+            let Some(key) = entries.key() else { break };
+            let bucket = key.first_chunk::<4>().map(|bytes| Bucket::from_bytes(*bytes));
+            let bucket = bucket.ok_or_else(|| Error::corrupt("raw key", key))?;
+            if bucket > last {
+                break;
+            }
+            found.push(bucket);
+            let Some(after) = bucket.checked_next() else { break };
+            next = after;
+        }
+        entries.status().map_err(Error::at("find buckets"))?;
+        Ok(found)
+    }
+
+    fn read(&self, pairs: &[Candidate]) -> Result<Vec<Series>, Error> {
+        let mut found: Vec<Found> = pairs.iter().map(|_| Found::default()).collect();
+        self.read_blocks(pairs, &mut found)?;
+        self.read_rows(pairs, &mut found)?;
+        self.read_loose(pairs, &mut found)?;
+        let names = self.store.raw.names.read();
+        let mut series: Vec<Series> = Vec::new();
+        let mut group_start = 0;
+        for (at, (pair, found)) in pairs.iter().zip(found).enumerate() {
+            if at == 0 || pairs[at - 1].leader != pair.leader || pairs[at - 1].hash != pair.hash {
+                group_start = series.len();
+            }
+            let samples = merge(found.loose, merge(found.blocks, found.rows).0).0;
+            let labels = names.target(pair.target).zip(names.metric(pair.metric));
+            let Some((under, (over, _))) = labels.filter(|_| !samples.is_empty()) else { continue };
+            let labels = under.overlaid(&over);
+            match series[group_start..].iter_mut().find(|earlier| earlier.labels == labels) {
+                Some(earlier) => {
+                    let (samples, dropped) = merge(std::mem::take(&mut earlier.samples), samples);
+                    earlier.samples = samples;
+                    self.store.raw.counters.merged.fetch_add(dropped, Ordering::Relaxed);
+                }
+                None => series.push(Series { labels, samples }),
+            }
+        }
+        Ok(series)
+    }
+
+    fn read_blocks(&self, pairs: &[Candidate], found: &mut [Found]) -> Result<(), Error> {
+        let mut order: Vec<usize> = (0..pairs.len()).collect();
+        order.sort_by_key(|at| (pairs[*at].metric, pairs[*at].target));
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        for bucket in &self.block_buckets {
+            let start = self.store.raw.length.start(*bucket).as_millis();
+            let same_block = |a: &usize, b: &usize| {
+                pairs[*a].metric == pairs[*b].metric && Group::of(pairs[*a].target) == Group::of(pairs[*b].target)
+            };
+            for chunk in order.chunk_by(same_block) {
+                let first = &pairs[chunk[0]];
+                let key = block_key(*bucket, first.metric, Group::of(first.target));
+                let bytes = self.snapshot.get_pinned_cf(self.store.family("raw_blocks"), key);
+                let Some(bytes) = bytes.map_err(Error::at("read a block"))? else { continue };
+                let corrupt = || Error::corrupt("block", &key);
+                let block = Block::open(&bytes, start).ok_or_else(corrupt)?;
+                for at in chunk {
+                    let place = Group::place(pairs[*at].target);
+                    if !block.has(place) {
+                        continue;
+                    }
+                    block.read(place, &mut times, &mut values).ok_or_else(corrupt)?;
+                    let samples = times.iter().zip(&values);
+                    let samples = samples.map(|(at, value)| Sample { at: Timestamp::from_millis(*at), value: *value });
+                    found[*at].blocks.extend(samples.filter(|sample| self.range.contains(sample.at)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_rows(&self, pairs: &[Candidate], found: &mut [Found]) -> Result<(), Error> {
+        let mut order: Vec<usize> = (0..pairs.len()).collect();
+        order.sort_by_key(|at| (pairs[*at].target, pairs[*at].metric));
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.snapshot);
+        let mut rows = ScrapeRows::new(self.store, options, self.unsettled);
+        for chunk in order.chunk_by(|a, b| pairs[*a].target == pairs[*b].target) {
+            self.read_target(pairs[chunk[0]].target, chunk, pairs, &mut rows, found)?;
+        }
+        Ok(())
+    }
+
+    fn read_target(
+        &self,
+        target: TargetId,
+        chunk: &[usize],
+        pairs: &[Candidate],
+        rows: &mut ScrapeRows<'_>,
+        found: &mut [Found],
+    ) -> Result<(), Error> {
+        let mut shape = None;
+        let mut columns: Vec<(usize, usize)> = Vec::new();
+        rows.restart(target, self.range)?;
+        while let Some(row) = rows.next_row()? {
+            if shape.replace(row.shape) != Some(row.shape) {
+                let metrics = self.store.shape_metrics(row.shape).ok_or(Error::UnknownShape { shape: row.shape })?;
+                let wanted = |metric| chunk.binary_search_by_key(metric, |at| pairs[*at].metric).ok();
+                let places = metrics.iter().enumerate();
+                columns = places.filter_map(|(column, metric)| Some((column, chunk[wanted(metric)?]))).collect();
+            }
+            for (column, at) in &columns {
+                let value = row.values.get(*column).copied().unwrap_or(STALE);
+                if value.to_bits() != STALE_BITS || row.ended.binary_search(&(*column as u32)).is_ok() {
+                    found[*at].rows.push(Sample { at: row.at, value });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_loose(&self, pairs: &[Candidate], found: &mut [Found]) -> Result<(), Error> {
+        if self.loose_buckets.is_empty() {
+            return Ok(());
+        }
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.snapshot);
+        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), options);
+        for bucket in &self.loose_buckets {
+            for (pair, found) in pairs.iter().zip(found.iter_mut()) {
+                entries.seek(loose_key(*bucket, pair.metric, pair.target, self.range.start));
+                while let Some((key, value)) = entries.item() {
+                    let here = read_loose_key(key).ok_or_else(|| Error::corrupt("loose sample", key))?;
+                    if (here.0, here.1, here.2) != (*bucket, pair.metric, pair.target) || here.3 >= self.range.end {
+                        break;
+                    }
+                    let value = read_loose_value(value).ok_or_else(|| Error::corrupt("loose sample", key))?;
+                    found.loose.push(Sample { at: here.3, value });
+                    entries.next();
+                }
+                entries.status().map_err(Error::at("read loose samples"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Merges two lists in time order; of two samples at one moment the first list's stays. Also returns how many did not.
+fn merge(first: Vec<Sample>, second: Vec<Sample>) -> (Vec<Sample>, u64) {
+    if first.is_empty() || second.is_empty() {
+        return (if first.is_empty() { second } else { first }, 0);
+    }
+    let total = first.len() + second.len();
+    let mut merged: Vec<Sample> = Vec::with_capacity(total);
+    let (mut first, mut second) = (first.into_iter().peekable(), second.into_iter().peekable());
+    loop {
+        let next = match (first.peek(), second.peek()) {
+            (Some(a), Some(b)) if a.at == b.at => {
+                second.next();
+                first.next()
+            }
+            (Some(a), Some(b)) if b.at < a.at => second.next(),
+            (Some(_), _) => first.next(),
+            (None, _) => second.next(),
+        };
+        let Some(next) = next else { break };
+        merged.push(next);
+    }
+    let dropped = total - merged.len();
+    (merged, dropped as u64)
+}

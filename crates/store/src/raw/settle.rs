@@ -1,0 +1,321 @@
+//! Settling: a closed bucket's rows and loose samples become blocks.
+//!
+//! Blocks are put first, any number of times the same; then, in one batch, the rows and loose samples go and the mark
+//! moves. So a crash at any point loses nothing and doubles nothing: readers merge what lies in both.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use firetower_model::{MetricId, TargetId, Timestamp};
+use rocksdb::{ReadOptions, WriteBatch};
+
+use crate::database::Store;
+use crate::error::Error;
+use crate::raw::block::BlockWriter;
+use crate::raw::column::ColumnWriter;
+use crate::raw::key::{Bucket, GROUP_TARGETS, Group, block_key, loose_key, read_loose_key, read_row_key, row_key};
+use crate::raw::loose::read_loose_value;
+use crate::raw::times::put_pattern;
+use crate::raw::transpose::{Survey, TargetColumns, survey};
+
+/// Bytes held for a sample of one target while its rows are turned into columns, with the room that a growing list has to spare.
+const CELL_BYTES: u64 = 12;
+/// Most metrics in one step, however few samples they have.
+const STEP_METRICS_MAX: usize = 4096;
+
+/// The settling of one bucket, done in steps of bounded time and memory.
+///
+/// Dropped before the end, it can begin anew: until the last step nothing is taken away.
+pub struct Settle {
+    store: Store,
+    bucket: Bucket,
+    budget_bytes: u64,
+    /// Groups still to do, each with its series that have loose samples.
+    groups: VecDeque<(Group, BTreeSet<(MetricId, TargetId)>)>,
+    current: Option<Current>,
+    columns: TargetColumns,
+    column_writer: ColumnWriter,
+    settled: Option<Bucket>,
+}
+
+/// The group being settled.
+struct Current {
+    group: Group,
+    survey: Survey,
+    loose: BTreeSet<(MetricId, TargetId)>,
+    /// Metrics still to do, with their cells.
+    metrics: VecDeque<(MetricId, u64)>,
+}
+
+impl Store {
+    /// Begins to settle the oldest bucket that has rows or loose samples and ended at least `late_window` before `now`.
+    ///
+    /// Returns `None` if there is none, or one is being settled. From here on its late samples are stored loose; batches
+    /// that hold rows of it and are not yet committed will be refused, so `late_window` must exceed a batch's life.
+    /// `budget_bytes` bounds the memory for samples, roughly, and is exceeded where one metric of 64 targets does not fit.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn settle_due(
+        &self,
+        now: Timestamp,
+        late_window: Duration,
+        budget_bytes: usize,
+    ) -> Result<Option<Settle>, Error> {
+        let Some(bucket) = self.oldest_unsettled()? else { return Ok(None) };
+        let is_over = self.raw.length.start(bucket.next()) + late_window <= now && bucket < bucket.next();
+        if !is_over || !self.raw.gate.begin(bucket) {
+            return Ok(None);
+        }
+        let mut settle = Settle {
+            store: self.clone(),
+            bucket,
+            budget_bytes: budget_bytes as u64,
+            groups: VecDeque::new(),
+            current: None,
+            columns: TargetColumns::default(),
+            column_writer: ColumnWriter::default(),
+            settled: None,
+        };
+        // Now that the bucket is closed, no row of it or of an older one can still come.
+        if self.oldest_unsettled()? != Some(bucket) {
+            return Ok(None);
+        }
+        settle.groups = settle.find_groups()?;
+        Ok(Some(settle))
+    }
+
+    fn oldest_unsettled(&self) -> Result<Option<Bucket>, Error> {
+        let start = self.first_unsettled();
+        let mut oldest: Option<Bucket> = None;
+        for family in ["raw_rows", "raw_loose"] {
+            let mut entries = self.db.raw_iterator_cf(self.family(family));
+            entries.seek(start.to_bytes());
+            let first = entries.key().and_then(|key| key.first_chunk::<4>()).map(|key| Bucket::from_bytes(*key));
+            entries.status().map_err(Error::at("find buckets"))?;
+            oldest = [oldest, first].into_iter().flatten().min();
+        }
+        Ok(oldest)
+    }
+}
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        self.store.raw.gate.end(self.settled);
+    }
+}
+
+impl Settle {
+    /// Returns the bucket that is being settled: its first moment, and the first after it.
+    pub fn range(&self) -> (Timestamp, Timestamp) {
+        (self.store.raw.length.start(self.bucket), self.store.raw.length.start(self.bucket.next()))
+    }
+
+    /// Does one step, which may block for some hundreds of milliseconds; returns whether there are more.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written, or holds damaged rows. Then nothing was taken away.
+    pub fn step(&mut self) -> Result<bool, Error> {
+        if self.settled.is_some() {
+            return Ok(false);
+        }
+        let Some(mut current) = self.current.take() else {
+            let Some((group, loose)) = self.groups.pop_front() else {
+                self.finish()?;
+                return Ok(false);
+            };
+            self.current = Some(self.survey(group, loose)?);
+            return Ok(true);
+        };
+        let metrics = current.next_metrics(self.budget_bytes);
+        if !metrics.is_empty() {
+            self.write_blocks(&current, &metrics)?;
+            self.current = Some(current);
+        }
+        Ok(true)
+    }
+
+    /// Does all steps.
+    ///
+    /// # Errors
+    /// As [`Settle::step`].
+    pub fn run(mut self) -> Result<(), Error> {
+        while self.step()? {}
+        Ok(())
+    }
+
+    /// Tells whether there is more to do than the last step.
+    #[cfg(test)]
+    pub(crate) fn current_is_unfinished(&self) -> bool {
+        self.current.is_some() || !self.groups.is_empty()
+    }
+
+    fn find_groups(&self) -> Result<VecDeque<(Group, BTreeSet<(MetricId, TargetId)>)>, Error> {
+        let mut groups: BTreeMap<Group, BTreeSet<(MetricId, TargetId)>> = BTreeMap::new();
+        let mut rows = self.store.db.raw_iterator_cf(self.store.family("raw_rows"));
+        rows.seek(self.bucket.to_bytes());
+        while let Some(key) = rows.key() {
+            let (bucket, target, _) = read_row_key(key).ok_or_else(|| Error::corrupt("row", key))?;
+            if bucket != self.bucket {
+                break;
+            }
+            let group = Group::of(target);
+            groups.entry(group).or_default();
+            let Some(after) = group.last().0.checked_add(1) else { break };
+            rows.seek(row_key(bucket, TargetId(after), Timestamp::MIN));
+        }
+        rows.status().map_err(Error::at("find targets to settle"))?;
+        let mut loose = self.store.db.raw_iterator_cf(self.store.family("raw_loose"));
+        loose.seek(self.bucket.to_bytes());
+        while let Some(key) = loose.key() {
+            let (bucket, metric, target, _) = read_loose_key(key).ok_or_else(|| Error::corrupt("loose sample", key))?;
+            if bucket != self.bucket {
+                break;
+            }
+            groups.entry(Group::of(target)).or_default().insert((metric, target));
+            loose.seek(loose_key(bucket, metric, target, Timestamp::MAX));
+            if loose.key() == Some(&loose_key(bucket, metric, target, Timestamp::MAX)) {
+                loose.next();
+            }
+        }
+        loose.status().map_err(Error::at("find loose samples to settle"))?;
+        Ok(groups.into_iter().collect())
+    }
+
+    fn survey(&self, group: Group, loose: BTreeSet<(MetricId, TargetId)>) -> Result<Current, Error> {
+        let survey = survey(&self.store, self.bucket, group)?;
+        let mut cells = survey.cells.clone();
+        for (metric, _) in &loose {
+            cells.entry(*metric).or_default();
+        }
+        Ok(Current { group, survey, loose, metrics: cells.into_iter().collect() })
+    }
+
+    fn write_blocks(&mut self, current: &Current, metrics: &[MetricId]) -> Result<(), Error> {
+        let start = self.store.raw.length.start(self.bucket).as_millis();
+        let mut writers: Vec<BlockWriter> = metrics.iter().map(|_| BlockWriter::default()).collect();
+        for place in 0..GROUP_TARGETS as u8 {
+            self.add_target(current, current.group.target(place), metrics, &mut writers)?;
+        }
+        let mut batch = WriteBatch::default();
+        for (metric, writer) in metrics.iter().zip(writers) {
+            if !writer.is_empty() {
+                let key = block_key(self.bucket, *metric, current.group);
+                batch.put_cf(self.store.family("raw_blocks"), key, writer.finish(start));
+            }
+        }
+        self.store.db.write(batch).map_err(Error::at("write blocks"))
+    }
+
+    /// Adds the series of `target` to the blocks of `metrics`.
+    fn add_target(
+        &mut self,
+        current: &Current,
+        target: TargetId,
+        metrics: &[MetricId],
+        writers: &mut [BlockWriter],
+    ) -> Result<(), Error> {
+        let place = Group::place(target);
+        let has_rows = current.survey.targets.binary_search(&target).is_ok();
+        if has_rows {
+            self.columns.read(&self.store, self.bucket, target, metrics)?;
+        }
+        let mut row_pattern = Vec::new();
+        put_pattern(&mut row_pattern, &self.columns.times);
+        for (at, (metric, writer)) in metrics.iter().zip(writers).enumerate() {
+            let column = self.columns.columns.get(at).filter(|_| has_rows);
+            let is_loose = current.loose.contains(&(*metric, target));
+            let whole = column.and_then(|column| column.whole(self.columns.times.len())).filter(|_| !is_loose);
+            if let Some(values) = whole {
+                writer.add(place, self.columns.times[0], &row_pattern, values, &mut self.column_writer);
+                continue;
+            }
+            let loose = if is_loose { self.read_loose(*metric, target)? } else { Vec::new() };
+            let rows = column.into_iter().flat_map(|column| column.samples(&self.columns.times));
+            let (times, values) = lay_over(rows, loose);
+            if let Some(first) = times.first() {
+                let mut pattern = Vec::new();
+                put_pattern(&mut pattern, &times);
+                writer.add(place, *first, &pattern, &values, &mut self.column_writer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the loose samples of a series, in time order.
+    fn read_loose(&self, metric: MetricId, target: TargetId) -> Result<Vec<(i64, f64)>, Error> {
+        let mut found = Vec::new();
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), options);
+        entries.seek(loose_key(self.bucket, metric, target, Timestamp::MIN));
+        while let Some((key, value)) = entries.item() {
+            let corrupt = || Error::corrupt("loose sample", key);
+            let (bucket, other, whose, at) = read_loose_key(key).ok_or_else(corrupt)?;
+            if (bucket, other, whose) != (self.bucket, metric, target) {
+                break;
+            }
+            found.push((at.as_millis(), read_loose_value(value).ok_or_else(corrupt)?));
+            entries.next();
+        }
+        entries.status().map_err(Error::at("read loose samples"))?;
+        Ok(found)
+    }
+
+    /// Takes the settled rows and loose samples away and moves the mark, together.
+    fn finish(&mut self) -> Result<(), Error> {
+        let store = &self.store;
+        let (from, to) = (self.bucket.to_bytes(), self.bucket.next().to_bytes());
+        let alone = store.raw.gate.alone();
+        let mut batch = WriteBatch::default();
+        batch.delete_range_cf(store.family("raw_rows"), from, to);
+        // Loose samples that came since the blocks were begun may not be in them; then all stay, and count before them.
+        if !store.raw.gate.is_dirty() {
+            batch.delete_range_cf(store.family("raw_loose"), from, to);
+        }
+        store.put_settled(&mut batch, store.raw.gate.settled().max(Some(self.bucket)).unwrap_or(self.bucket));
+        store.db.write(batch).map_err(Error::at("finish settling"))?;
+        self.settled = Some(self.bucket);
+        store.raw.gate.end(self.settled);
+        drop(alone);
+        // Files of buckets settled before this one: queries that began before those were settled are long over.
+        let before = self.bucket.previous().to_bytes();
+        let drop_files = store.db.delete_file_in_range_cf(store.family("raw_rows"), Bucket::MIN.to_bytes(), before);
+        drop_files.map_err(Error::at("drop files of settled rows"))
+    }
+}
+
+impl Current {
+    /// Takes the metrics of the next step.
+    fn next_metrics(&mut self, budget_bytes: u64) -> Vec<MetricId> {
+        let cells: u64 = self.survey.cells.values().sum();
+        let mut metrics = Vec::new();
+        let mut bytes = 0;
+        while let Some((metric, metric_cells)) = self.metrics.front() {
+            // What a column takes in a block is about what its share of the rows took.
+            let block_bytes = metric_cells * self.survey.row_bytes / cells.max(1);
+            bytes += block_bytes + self.survey.rows_max * CELL_BYTES;
+            let is_full = bytes > budget_bytes || metrics.len() == STEP_METRICS_MAX;
+            if is_full && !metrics.is_empty() {
+                break;
+            }
+            metrics.push(*metric);
+            self.metrics.pop_front();
+        }
+        metrics
+    }
+}
+
+/// Merges a series' samples from rows with its loose ones, which count before them; both come in time order.
+fn lay_over(rows: impl Iterator<Item = (i64, f64)>, loose: Vec<(i64, f64)>) -> (Vec<i64>, Vec<f64>) {
+    let mut merged = Vec::new();
+    let mut loose = loose.into_iter().peekable();
+    for row in rows {
+        while let Some(earlier) = loose.next_if(|loose| loose.0 < row.0) {
+            merged.push(earlier);
+        }
+        merged.push(loose.next_if(|loose| loose.0 == row.0).unwrap_or(row));
+    }
+    merged.extend(loose);
+    merged.into_iter().unzip()
+}

@@ -1,0 +1,84 @@
+//! What the tree keeps beside raw samples: frames out and in, row keys, windows, rows, health.
+//!
+//! What is held in memory as well is shared by the clones of a store, and runs ahead of the disk until the caller
+//! commits its batch; a caller whose commit fails ends the process.
+
+pub(crate) mod applied;
+mod codec;
+pub(crate) mod dictionary;
+pub(crate) mod health;
+mod kv;
+pub(crate) mod outbox;
+mod partials;
+pub(crate) mod ranges;
+mod recent;
+pub(crate) mod rows;
+pub(crate) mod windows;
+
+use std::sync::{Mutex, RwLock};
+
+use rocksdb::{ColumnFamily, DB, IteratorMode, PrefixRange, ReadOptions};
+
+use crate::database::{Batch, Store};
+use crate::error::Error;
+use crate::tree::dictionary::Dictionary;
+use crate::tree::health::HealthBook;
+use crate::tree::partials::Revisions;
+use crate::tree::recent::Recent;
+use crate::tree::rows::{Datacenters, Headers};
+
+/// Why a lock can be taken.
+const UNPOISONED: &str = "nothing panics while it holds the lock";
+
+/// A key and its value.
+type Pair = (Box<[u8]>, Box<[u8]>);
+
+/// What of it is held in memory as well.
+pub(crate) struct Tree {
+    dictionary: RwLock<Dictionary>,
+    datacenters: RwLock<Datacenters>,
+    health: RwLock<HealthBook>,
+    partial_revisions: Revisions,
+    row_headers: Headers,
+}
+
+impl Tree {
+    /// Reads back what is held in memory.
+    pub(crate) fn load(db: &DB) -> Result<Tree, Error> {
+        Ok(Tree {
+            dictionary: RwLock::new(Dictionary::load(db)?),
+            datacenters: RwLock::new(Datacenters::load(db)?),
+            health: RwLock::new(HealthBook::load(db)?),
+            partial_revisions: Mutex::new(Recent::new()),
+            row_headers: Mutex::new(Recent::new()),
+        })
+    }
+}
+
+fn family<'a>(db: &'a DB, name: &'static str) -> &'a ColumnFamily {
+    db.cf_handle(name).expect("every family is made at open")
+}
+
+/// Reads all keys that start with `prefix`, in order.
+fn scan<'a>(db: &'a DB, name: &'static str, prefix: &[u8]) -> impl Iterator<Item = Result<Pair, Error>> + 'a {
+    let mut options = ReadOptions::default();
+    options.set_iterate_range(PrefixRange(prefix));
+    let pairs = db.iterator_cf_opt(family(db, name), options, IteratorMode::Start);
+    pairs.map(|pair| pair.map_err(Error::at("read a table of the tree")))
+}
+
+/// Deletes all keys before `end`.
+fn delete_before(store: &Store, batch: &mut Batch, name: &'static str, end: &[u8]) -> Result<(), Error> {
+    let cf = store.family(name);
+    for pair in scan(&store.db, name, &[]) {
+        let (key, _) = pair?;
+        if end <= &*key {
+            break;
+        }
+        batch.0.delete_cf(cf, key);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

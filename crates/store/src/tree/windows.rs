@@ -1,0 +1,110 @@
+//! A secondary's own bookkeeping of its windows.
+
+use firetower_model::{Revision, Timestamp, Window};
+
+use crate::database::{Batch, Store};
+use crate::error::Error;
+use crate::tree::codec::{Reader, put_varint, time_key, window_key, window_of_key};
+use crate::tree::{delete_before, scan};
+
+const FAMILY: &str = "windows";
+
+/// What a secondary has framed of one window, and what not yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct WindowRecord {
+    /// Of the last frame of it; 0 before the first.
+    pub revision: Revision,
+    /// Raw samples in frames.
+    pub framed_weight: u64,
+    /// Raw samples stored and not yet in a frame.
+    pub pending_weight: u64,
+    /// Slots that came after the window had closed.
+    pub late: u64,
+}
+
+impl Store {
+    /// Returns what was committed about `window`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn window_record(&self, window: Window) -> Result<Option<WindowRecord>, Error> {
+        let key = window_key(window);
+        let found = self.db.get_cf(self.family(FAMILY), key).map_err(Error::at("read a window's record"))?;
+        found.map(|value| read_record(&key, &value)).transpose()
+    }
+
+    /// Replaces what is known about `window`.
+    pub fn put_window_record(&self, batch: &mut Batch, window: Window, record: &WindowRecord) {
+        let mut value = Vec::with_capacity(16);
+        for count in [record.revision.0, record.framed_weight, record.pending_weight, record.late] {
+            put_varint(&mut value, count);
+        }
+        batch.0.put_cf(self.family(FAMILY), window_key(window), value);
+    }
+
+    /// Returns the windows with samples that are in no frame yet, oldest first.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn open_windows(&self) -> Result<Vec<(Window, WindowRecord)>, Error> {
+        let mut open = Vec::new();
+        for pair in scan(&self.db, FAMILY, &[]) {
+            let (key, value) = pair?;
+            let window = window_of_key(&key).ok_or_else(|| Error::corrupt("window", &key))?;
+            let record = read_record(&key, &value)?;
+            if record.pending_weight > 0 {
+                open.push((window, record));
+            }
+        }
+        Ok(open)
+    }
+
+    /// Forgets the windows that start before `before`.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn prune_windows(&self, batch: &mut Batch, before: Timestamp) -> Result<(), Error> {
+        delete_before(self, batch, FAMILY, &time_key(before))
+    }
+}
+
+fn read_record(key: &[u8], value: &[u8]) -> Result<WindowRecord, Error> {
+    let mut reader = Reader::new(value);
+    let mut read = || {
+        Some(WindowRecord {
+            revision: Revision(reader.varint()?),
+            framed_weight: reader.varint()?,
+            pending_weight: reader.varint()?,
+            late: reader.varint()?,
+        })
+    };
+    read().ok_or_else(|| Error::corrupt("window's record", key))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::tree::tests::{TestStore, at};
+
+    #[test]
+    fn open_windows_are_those_with_something_pending() {
+        let test = TestStore::new();
+        let window = |seconds| Window::containing(at(seconds), Duration::from_secs(15));
+        let record =
+            |pending_weight| WindowRecord { revision: Revision(2), framed_weight: 300, pending_weight, late: 1 };
+        let mut batch = Batch::default();
+        for (seconds, pending) in [(45, 3), (0, 9), (15, 0), (30, 1)] {
+            test.store.put_window_record(&mut batch, window(seconds), &record(pending));
+        }
+        test.store.commit(batch).unwrap();
+        let test = test.reopen();
+        assert_eq!(test.store.window_record(window(15)).unwrap(), Some(record(0)));
+        let mut batch = Batch::default();
+        test.store.prune_windows(&mut batch, at(30)).unwrap();
+        test.store.commit(batch).unwrap();
+        assert_eq!(test.store.window_record(window(15)).unwrap(), None);
+        assert_eq!(test.store.open_windows().unwrap(), [(window(30), record(1)), (window(45), record(3))]);
+    }
+}

@@ -1,0 +1,58 @@
+//! How large what comes over the wire may be. Larger is refused, here or at the sender.
+
+use crate::error::Error;
+
+/// Bytes of a frame's payload when inflated.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+/// Bytes of one message of a call: a frame that does not compress, and what is around it.
+pub const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX + (64 << 10);
+/// Rows of one frame.
+pub const ROWS_MAX: usize = 1 << 18;
+/// Blocks of rows of one frame.
+pub const BLOCKS_MAX: usize = 16;
+/// Slots of one frame.
+pub const SLOTS_MAX: usize = 1 << 22;
+/// Jobs of one frame.
+pub const JOBS_MAX: usize = 1 << 12;
+/// Bytes of one serialised histogram.
+pub const HISTOGRAM_BYTES_MAX: usize = 64 << 10;
+/// Changes of one health report: many times the targets of a secondary.
+pub const HEALTH_CHANGES_MAX: usize = 1 << 16;
+/// Bytes of a name: of a node, a datacenter, a job, an address, a release.
+pub const NAME_BYTES_MAX: usize = 1 << 10;
+/// Bytes of a sentence for people; longer ones are cut by the sender.
+pub const TEXT_BYTES_MAX: usize = 1 << 10;
+/// Bytes of a target's URL.
+pub const URL_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a label set, names and values together.
+pub const LABELS_BYTES_MAX: usize = 64 << 10;
+/// Targets of one assignment: many times those of a secondary.
+pub const TARGETS_MAX: usize = 1 << 16;
+/// Row keys of one message.
+pub const ROW_KEYS_MAX: usize = 1 << 16;
+/// Ranges of sequences of one message. A sender leaves out those after; what they say is then said again later.
+pub const RANGES_MAX: usize = 1 << 16;
+/// Bytes of the status in a heartbeat.
+pub const STATUS_BYTES_MAX: usize = 1 << 20;
+/// Nodes in the status of one heartbeat.
+pub const STATUS_NODES_MAX: usize = 1 << 12;
+/// Tiers in the status of one heartbeat.
+pub const STATUS_DEPTH_MAX: usize = 8;
+/// Milliseconds from the unix epoch to a window, either way; so that arithmetic on it cannot overflow.
+pub const WINDOW_TIME_MS_MAX: i64 = 1 << 53;
+
+/// Tells whether `size` of `what` is at most `max`.
+pub(crate) fn within(what: &'static str, size: usize, max: usize) -> Result<(), Error> {
+    if size <= max { Ok(()) } else { Err(Error::TooLarge { what, size, max }) }
+}
+
+/// Passes `text` on if it has at most `max` bytes.
+pub(crate) fn text_within(what: &'static str, text: String, max: usize) -> Result<String, Error> {
+    within(what, text.len(), max)?;
+    Ok(text)
+}
+
+/// Returns as much of `text` as [`TEXT_BYTES_MAX`] allows, whole characters only.
+pub(crate) fn cut_text(text: &str) -> String {
+    text[..text.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
+}

@@ -1,0 +1,219 @@
+//! What is said in the calls, in the words of the tree.
+
+mod control;
+mod frames;
+
+use std::ops::RangeInclusive;
+
+use firetower_model::{Assignment, Generation, Incarnation, Labels, NodeStatus, Role, RowId, Sequence, Timestamp};
+use prost::bytes::Bytes;
+
+use crate::error::Error;
+
+pub use control::{decode_assignment, encode_assignment};
+
+/// What a child says on `Control`; [`ChildControl::Hello`] first.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChildControl {
+    /// Who it is.
+    Hello(Hello),
+    /// That it lives, and how it is.
+    Heartbeat(Box<Heartbeat>),
+    /// That it has stored an assignment and will follow it.
+    AssignmentTaken {
+        /// Which.
+        generation: Generation,
+        /// As computed by the child.
+        fingerprint: u64,
+    },
+}
+
+/// What a parent says on `Control`; [`ParentControl::HelloReply`] or [`ParentControl::Refused`] first.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ParentControl {
+    /// That it takes the child on.
+    HelloReply(HelloReply),
+    /// That it does not; the call ends.
+    Refused(Refusal),
+    /// The child's share of the targets.
+    Assignment(Assignment),
+    /// How many more bytes of frames it is ready to take.
+    Credit {
+        /// How many.
+        bytes: u64,
+    },
+}
+
+/// What a child says on `Live` and `Backlog`; [`FrameUp::Opening`] first.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FrameUp {
+    /// Whose stream this is.
+    Opening(Opening),
+    /// Keys of rows.
+    RowKeys(RowKeys),
+    /// One frame.
+    Frame(SealedFrame),
+}
+
+/// What a parent says on `Live` and `Backlog`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FrameDown {
+    /// These sequences are applied and durable. Ranges rise and do not touch.
+    Acknowledged(Vec<RangeInclusive<Sequence>>),
+    /// It lacks row keys from this id on, and has not applied the frames that need them.
+    NeedRowKeys {
+        /// First id that it lacks.
+        from: RowId,
+    },
+    /// It does not take this stream; the call ends.
+    Refused(Refusal),
+    /// How many more bytes of frames it is ready to take.
+    Credit {
+        /// How many.
+        bytes: u64,
+    },
+}
+
+/// A child says who it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hello {
+    /// Name in the topology file.
+    pub node: String,
+    /// Its place in the tree.
+    pub role: Role,
+    /// Release.
+    pub version: String,
+    /// Life of its data directory.
+    pub incarnation: Incarnation,
+    /// Region, or empty.
+    pub region: String,
+    /// Datacenter, or empty.
+    pub datacenter: String,
+    /// Highest sequence written to its outbox, 0 before the first.
+    pub highest_sequence: Sequence,
+    /// How many row keys its incarnation has: ids from 0 up to, not including, this.
+    pub row_keys: u32,
+}
+
+/// A parent takes a child on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HelloReply {
+    /// The parent's name in the topology file.
+    pub node: String,
+    /// Its place in the tree.
+    pub role: Role,
+    /// Release.
+    pub version: String,
+    /// Life of its data directory: if it is another than before, acknowledged frames may be lost there.
+    pub incarnation: Incarnation,
+    /// How many of the child's row keys it has, from id 0 on.
+    pub row_keys_known: u32,
+    /// Sequences of the child's incarnation that are applied and durable. Ranges rise and do not touch.
+    pub applied: Vec<RangeInclusive<Sequence>>,
+    /// Whether the next health report should be a snapshot.
+    pub wants_health_snapshot: bool,
+}
+
+/// A child lives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heartbeat {
+    /// How it and those below it are.
+    pub status: NodeStatus,
+    /// Highest sequence written to its outbox, 0 before the first.
+    pub highest_sequence: Sequence,
+    /// The child's time when it sent this.
+    pub at: Timestamp,
+}
+
+/// Why a parent does not take a child, or a stream, on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// For the child's program.
+    pub reason: RefusalReason,
+    /// For people; cut at [`crate::limits::TEXT_BYTES_MAX`].
+    pub text: String,
+}
+
+/// Why a parent does not take a child, or a stream, on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RefusalReason {
+    /// A newer incarnation of this node has been here; the process should exit.
+    Superseded,
+    /// This parent is not the parent of that node, by its topology file.
+    WrongParent,
+    /// The peer is not who it says it is.
+    WrongIdentity,
+    /// Not now; come again later.
+    Busy,
+    /// What was sent makes no sense to the parent.
+    Malformed,
+    /// A reason that this release does not know.
+    Unknown,
+}
+
+impl RefusalReason {
+    /// Returns the word for it in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefusalReason::Superseded => "superseded",
+            RefusalReason::WrongParent => "wrong_parent",
+            RefusalReason::WrongIdentity => "wrong_identity",
+            RefusalReason::Busy => "busy",
+            RefusalReason::Malformed => "malformed",
+            RefusalReason::Unknown => "unknown",
+        }
+    }
+}
+
+/// Whose stream of frames this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// Name in the topology file.
+    pub node: String,
+    /// Life of its data directory.
+    pub incarnation: Incarnation,
+}
+
+/// Keys of rows in order of their ids, without gaps: at most [`crate::limits::ROW_KEYS_MAX`] in one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowKeys {
+    /// Id of the first.
+    pub first: RowId,
+    /// Name, kept labels and job of each.
+    pub keys: Vec<Labels>,
+}
+
+/// A frame as it lies in the outbox: its payload is what [`crate::encode_frame`] returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedFrame {
+    /// Its place in the stream of the sender's incarnation.
+    pub sequence: Sequence,
+    /// How many raw samples it carries that no earlier frame did.
+    pub weight: u64,
+    /// What [`crate::kind`] returned.
+    pub kind: u32,
+    /// How many row keys, from id 0 on, the parent must have to apply it.
+    pub row_keys_needed: u32,
+    /// What it says.
+    pub payload: Bytes,
+}
+
+/// A message of one direction of one call.
+///
+/// Implemented by the four enums of this module, and by nothing else.
+pub trait Message: Sized + Send + 'static {
+    /// Its protobuf.
+    #[doc(hidden)]
+    type Proto: prost::Message + Default + 'static;
+
+    /// Which call it belongs to, for error messages.
+    const CALL: &'static str;
+
+    /// Returns it as protobuf.
+    #[doc(hidden)]
+    fn into_proto(self) -> Result<Self::Proto, Error>;
+
+    /// Reads it from protobuf; `None` if this release does not know what is said.
+    #[doc(hidden)]
+    fn from_proto(read: Self::Proto) -> Result<Option<Self>, Error>;
+}

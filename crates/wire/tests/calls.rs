@@ -1,0 +1,300 @@
+//! A child and a parent over loopback.
+
+// A test may panic; the configured exception does not reach its own helpers outside of `#[test]`.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use firetower_daemon::{Connector, Listener};
+use firetower_model::{
+    Account, Assignment, Body, Coverage, DropReason, Generation, HealthCounts, Incarnation, Labels, NodeStatus, Role,
+    RowId, Sequence, Target, Timestamp, Tombstone, Watermark,
+};
+use firetower_wire::{
+    Accepted, ChildControl, ControlSession, DialOptions, Error, FrameDown, FrameSession, FrameUp, Heartbeat, Hello,
+    HelloReply, Lane, Opening, Parent, ParentControl, Refusal, RefusalReason, RowKeys, SealedFrame, decode_frame,
+    encode_frame, kind, serve,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+const LIMIT: Duration = Duration::from_secs(10);
+const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+const INCARNATION: Incarnation = Incarnation { created: AT, random: 7 };
+
+struct Server {
+    address: String,
+    accepted: mpsc::Receiver<Accepted>,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start() -> Server {
+        let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_address().to_owned();
+        let (queue, accepted) = mpsc::channel(4);
+        let cancel = CancellationToken::new();
+        let task = tokio::spawn(serve(listener, queue, cancel.clone()));
+        Server { address, accepted, cancel, task }
+    }
+
+    async fn dial(&self) -> Parent {
+        Parent::dial(&Connector::tcp(), &self.address, DialOptions::default()).await.unwrap()
+    }
+
+    async fn next_control(&mut self) -> ControlSession {
+        match timeout(LIMIT, self.accepted.recv()).await.unwrap().unwrap() {
+            Accepted::Control(session) => session,
+            Accepted::Frames(session) => panic!("{session:?}"),
+        }
+    }
+
+    async fn next_frames(&mut self) -> FrameSession {
+        match timeout(LIMIT, self.accepted.recv()).await.unwrap().unwrap() {
+            Accepted::Frames(session) => session,
+            Accepted::Control(session) => panic!("{session:?}"),
+        }
+    }
+
+    async fn stop(self) {
+        self.cancel.cancel();
+        timeout(LIMIT, self.task).await.unwrap().unwrap();
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        node: "dub-s0".into(),
+        role: Role::Secondary,
+        version: "0.1.0".into(),
+        incarnation: INCARNATION,
+        region: "eu-west".into(),
+        datacenter: "dub".into(),
+        highest_sequence: Sequence(41),
+        row_keys: 3,
+    }
+}
+
+fn opening() -> Opening {
+    Opening { node: "dub-s0".into(), incarnation: INCARNATION }
+}
+
+fn reply() -> HelloReply {
+    HelloReply {
+        node: "dub-p0".into(),
+        role: Role::Primary,
+        version: "0.1.0".into(),
+        incarnation: INCARNATION,
+        row_keys_known: 2,
+        applied: vec![Sequence(1)..=Sequence(30), Sequence(33)..=Sequence(41)],
+        wants_health_snapshot: true,
+    }
+}
+
+fn assignment() -> Assignment {
+    let target = |port| Target {
+        job_name: "node".into(),
+        labels: Labels::new([("instance", format!("h:{port}")), ("job", "node".into()), ("é", String::new())]),
+        url: format!("http://h:{port}/metrics"),
+        interval: Duration::from_secs(15),
+        timeout: Duration::from_secs(10),
+    };
+    Assignment::new(Generation(3), AT, (0..5_000).map(target).collect())
+}
+
+fn heartbeat() -> Box<Heartbeat> {
+    let status = NodeStatus {
+        node: "dub-s0".into(),
+        role: Role::Secondary,
+        version: "0.1.0".into(),
+        incarnation: INCARNATION,
+        at: AT,
+        started: AT,
+        http: "127.0.0.1:6130".into(),
+        region: "eu-west".into(),
+        datacenter: "dub".into(),
+        is_connected: true,
+        targets: HealthCounts { online: 5_000, ..HealthCounts::default() },
+        active_series: 1_000_000,
+        samples_per_second: 66_666.6,
+        coverage: Coverage::new(5_000, 4_999, 3),
+        watermark: Watermark::default(),
+        outbox_frames: 1,
+        outbox_bytes: 4_000,
+        accounts: vec![Account { parent: "dub-p0".into(), ..Account::default() }],
+        children: vec![],
+    };
+    Box::new(Heartbeat { status, highest_sequence: Sequence(42), at: AT })
+}
+
+#[tokio::test]
+async fn a_child_is_taken_on_and_gets_its_targets() {
+    let mut server = Server::start().await;
+    let (up, mut down) = server.dial().await.control(hello()).await.unwrap();
+    let mut session = server.next_control().await;
+    assert!(session.peer.address.starts_with("127.0.0.1:") && session.peer.name.is_none());
+    assert_eq!(session.receiver.next().await.unwrap(), Some(ChildControl::Hello(hello())));
+
+    for said in [
+        ParentControl::HelloReply(reply()),
+        ParentControl::Assignment(assignment()),
+        ParentControl::Credit { bytes: 1 << 20 },
+    ] {
+        session.sender.send(said.clone()).await.unwrap();
+        assert_eq!(down.next().await.unwrap(), Some(said));
+    }
+    let taken = ChildControl::AssignmentTaken { generation: Generation(3), fingerprint: assignment().fingerprint };
+    for said in [taken, ChildControl::Heartbeat(heartbeat())] {
+        up.send(said.clone()).await.unwrap();
+        assert_eq!(session.receiver.next().await.unwrap(), Some(said));
+    }
+
+    drop(up);
+    assert_eq!(session.receiver.next().await.unwrap(), None, "the child ended its direction");
+    drop(session);
+    assert_eq!(down.next().await.unwrap(), None, "and the parent its own");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn frames_go_up_as_they_are_and_acknowledgements_come_down() {
+    let mut server = Server::start().await;
+    let parent = server.dial().await;
+    for lane in [Lane::Live, Lane::Backlog] {
+        let (up, mut down) = match lane {
+            Lane::Live => parent.live(opening()).await.unwrap(),
+            Lane::Backlog => parent.backlog(opening()).await.unwrap(),
+        };
+        let mut session = server.next_frames().await;
+        assert_eq!(session.lane, lane);
+        assert_eq!(session.receiver.next().await.unwrap(), Some(FrameUp::Opening(opening())));
+
+        let body = Body::Tombstone(Tombstone { from: Sequence(1), to: Sequence(9), reason: DropReason::OutboxFull });
+        let frame = SealedFrame {
+            sequence: Sequence(10),
+            weight: 900,
+            kind: kind(&body),
+            row_keys_needed: 3,
+            payload: encode_frame(&body).unwrap().into(),
+        };
+        let keys = RowKeys { first: RowId(2), keys: vec![Labels::new([("__name__", "up"), ("job", "node")])] };
+        for said in [FrameUp::RowKeys(keys), FrameUp::Frame(frame)] {
+            up.send(said.clone()).await.unwrap();
+            let heard = session.receiver.next().await.unwrap();
+            assert_eq!(heard, Some(said));
+            if let Some(FrameUp::Frame(frame)) = heard {
+                let read = decode_frame(frame.sequence, frame.weight, frame.kind, &frame.payload).unwrap();
+                assert_eq!(read.body, body);
+            }
+        }
+        for said in [
+            FrameDown::Acknowledged(vec![Sequence(1)..=Sequence(8), Sequence(10)..=Sequence(10)]),
+            FrameDown::NeedRowKeys { from: RowId(2) },
+            FrameDown::Credit { bytes: 5 },
+            FrameDown::Refused(Refusal { reason: RefusalReason::Superseded, text: "é".into() }),
+        ] {
+            session.sender.send(said.clone()).await.unwrap();
+            assert_eq!(down.next().await.unwrap(), Some(said));
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_child_hears_why_and_the_call_ends() {
+    let mut server = Server::start().await;
+    let (up, mut down) = server.dial().await.control(hello()).await.unwrap();
+    let session = server.next_control().await;
+    let refused = ParentControl::Refused(Refusal { reason: RefusalReason::WrongParent, text: "not mine".into() });
+    session.sender.send(refused.clone()).await.unwrap();
+    drop(session);
+    assert_eq!(down.next().await.unwrap(), Some(refused));
+    assert_eq!(down.next().await.unwrap(), None);
+    timeout(LIMIT, up.ended()).await.unwrap();
+    let error = up.send(ChildControl::Heartbeat(heartbeat())).await.unwrap_err();
+    assert!(matches!(error, Error::Ended { call: "control" }) && error.is_retryable(), "{error}");
+}
+
+#[tokio::test]
+async fn a_parent_that_goes_away_is_an_error_to_try_again() {
+    let mut server = Server::start().await;
+    let parent = server.dial().await;
+    let (_up, mut down) = parent.control(hello()).await.unwrap();
+    let session = server.next_control().await;
+    server.task.abort();
+    let error = timeout(LIMIT, down.next()).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Call { .. }) && error.is_retryable(), "{error}");
+    drop(session);
+
+    let gone = Parent::dial(&Connector::tcp(), &server.address, DialOptions::default()).await.unwrap_err();
+    assert!(matches!(gone, Error::Dial { .. }) && gone.is_retryable(), "{gone}");
+    let error = Parent::dial(&Connector::tcp(), "no address", DialOptions::default()).await.unwrap_err();
+    assert!(matches!(error, Error::Address { .. }) && !error.is_retryable(), "{error}");
+}
+
+#[tokio::test]
+async fn a_child_that_goes_away_ends_its_sessions() {
+    let mut server = Server::start().await;
+    let parent = server.dial().await;
+    let (up, down) = parent.live(opening()).await.unwrap();
+    let mut session = server.next_frames().await;
+    assert!(session.receiver.next().await.unwrap().is_some());
+    drop((up, down, parent));
+    let heard = timeout(LIMIT, session.receiver.next()).await.unwrap();
+    assert!(!matches!(heard, Ok(Some(_))), "{heard:?}");
+    timeout(LIMIT, session.sender.ended()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_parent_that_stops_ends_the_calls_it_still_holds() {
+    let mut server = Server::start().await;
+    let (_up, mut down) = server.dial().await.control(hello()).await.unwrap();
+    let session = server.next_control().await;
+    server.stop().await;
+    assert!(timeout(LIMIT, down.next()).await.unwrap().is_err(), "its session was kept past the drain limit");
+    drop(session);
+}
+
+#[tokio::test]
+async fn a_parent_that_never_answers_is_given_up() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let options = DialOptions { connect_timeout: Duration::from_millis(200), ..DialOptions::default() };
+    let dialled = Parent::dial(&Connector::tcp(), &address, options).await;
+    let error = match dialled {
+        Ok(parent) => parent.control(hello()).await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert!(matches!(error, Error::Silent { .. }) && error.is_retryable(), "{error}");
+}
+
+#[tokio::test]
+async fn garbage_on_the_port_harms_nobody_else() {
+    let mut server = Server::start().await;
+    for garbage in
+        [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 4_096], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff"]
+    {
+        let mut stream = TcpStream::connect(&server.address).await.unwrap();
+        stream.write_all(garbage).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = timeout(LIMIT, stream.read_to_end(&mut answer)).await.expect("cut off at once");
+    }
+    let (_up, _down) = server.dial().await.control(hello()).await.unwrap();
+    let mut session = server.next_control().await;
+    assert_eq!(session.receiver.next().await.unwrap(), Some(ChildControl::Hello(hello())));
+}
+
+#[tokio::test]
+async fn what_breaks_a_limit_is_refused_at_the_sender() {
+    let mut server = Server::start().await;
+    let (up, _down) = server.dial().await.live(opening()).await.unwrap();
+    let _session = server.next_frames().await;
+    let keys = vec![Labels::empty(); firetower_wire::limits::ROW_KEYS_MAX + 1];
+    let error = up.send(FrameUp::RowKeys(RowKeys { first: RowId(0), keys })).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { what: "row keys", .. }) && !error.is_retryable(), "{error}");
+}

@@ -1,0 +1,355 @@
+//! A whole tree of real processes over a simulated fleet.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use firetower_benches::{Page, Response, read_log};
+use tempfile::TempDir;
+
+use crate::answers::{Answers, RawSeries, Rows};
+use crate::binaries;
+use crate::expect::{Grid, check_coverage, check_rows, expected_rows};
+use crate::ports::Ports;
+use crate::process::Process;
+use crate::wait::{now_ms, wait_for};
+
+/// How long a process may take to be ready, and a window to be whole at the top, on a busy machine.
+const READY: Duration = Duration::from_secs(60);
+/// How long a process may take to stop.
+pub(crate) const STOP: Duration = Duration::from_secs(40);
+/// The one job and the one datacenter.
+const JOB: &str = "fleet";
+const DATACENTER: &str = "dub";
+
+/// What a tree is made of.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// How many global aggregators: `global-0` and on.
+    pub globals: usize,
+    /// How many primaries: `dub-p0` and on.
+    pub primaries: usize,
+    /// How many secondaries: `dub-s0` and on.
+    pub secondaries: usize,
+    /// How many targets.
+    pub targets: usize,
+    /// How many samples a page has.
+    pub series: usize,
+    /// Time between two scrapes, in milliseconds.
+    pub interval_ms: i64,
+    /// Length of a window, in milliseconds.
+    pub window_ms: i64,
+    /// More arguments for the fleet.
+    pub fleet: Vec<String>,
+}
+
+impl Default for Layout {
+    /// One global, one primary, two secondaries; 20 targets of 50 series every second; windows of 2 s.
+    fn default() -> Layout {
+        Layout {
+            globals: 1,
+            primaries: 1,
+            secondaries: 2,
+            targets: 20,
+            series: 50,
+            interval_ms: 1_000,
+            window_ms: 2_000,
+            fleet: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    role: &'static str,
+    http: u16,
+}
+
+/// A running tree; everything is killed when this is dropped.
+#[derive(Debug)]
+pub struct Tree {
+    layout: Layout,
+    nodes: BTreeMap<String, Node>,
+    running: BTreeMap<String, Process>,
+    fleet: Option<Process>,
+    started_ms: i64,
+    _ports: Ports,
+    // Last, so that the processes are gone before their files are.
+    directory: TempDir,
+}
+
+impl Tree {
+    /// Starts fleet and monitors, and waits until all monitors are ready.
+    fn start(layout: Layout) -> Result<Tree> {
+        let directory = tempfile::Builder::new().prefix("firetower-tree-").tempdir()?;
+        let mut ports = Ports::claim()?;
+        let fleet = start_fleet(&layout, directory.path())?;
+        let mut nodes = BTreeMap::new();
+        let topology = topology(&layout, directory.path(), &mut ports, &mut nodes)?;
+        fs::write(directory.path().join("topology.yaml"), topology)?;
+        let mut tree = Tree {
+            layout,
+            nodes,
+            running: BTreeMap::new(),
+            fleet: Some(fleet),
+            started_ms: now_ms(),
+            _ports: ports,
+            directory,
+        };
+        for name in tree.node_names() {
+            tree.launch(&name)?;
+        }
+        for name in tree.node_names() {
+            tree.wait_ready(&name)?;
+        }
+        Ok(tree)
+    }
+
+    /// Starts a tree, and checks something with it; if that fails, the tree's files are kept.
+    ///
+    /// # Errors
+    /// What went wrong, what each monitor said last, and where the files are.
+    pub fn check(layout: Layout, check: impl FnOnce(&mut Tree) -> Result<()>) -> Result<()> {
+        let mut tree = Tree::start(layout)?;
+        let Err(error) = check(&mut tree) else { return Ok(()) };
+        let said: Vec<String> =
+            tree.running.iter().map(|(name, process)| format!("--- {name}:\n{}", process.last_lines())).collect();
+        tree.directory.disable_cleanup(true);
+        Err(error.context(format!("files are kept in {}\n{}", tree.directory.path().display(), said.join("\n"))))
+    }
+
+    /// Returns the names of all monitors.
+    pub fn node_names(&self) -> Vec<String> {
+        self.nodes.keys().cloned().collect()
+    }
+
+    /// Returns the names of all secondaries.
+    pub fn secondaries(&self) -> Vec<String> {
+        self.nodes.iter().filter(|(_, node)| node.role == "secondary").map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns where its files are.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Returns the topology file.
+    pub fn topology(&self) -> PathBuf {
+        self.directory.path().join("topology.yaml")
+    }
+
+    /// Asks the monitor `name`.
+    ///
+    /// # Panics
+    /// If there is no such monitor.
+    pub fn ask(&self, name: &str) -> Answers {
+        Answers::of_port(self.nodes.get(name).unwrap_or_else(|| panic!("no node {name}")).http)
+    }
+
+    /// Starts the monitor `name`, on the data that it left, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub fn restart(&mut self, name: &str) -> Result<()> {
+        self.launch(name)?;
+        self.wait_ready(name)
+    }
+
+    /// Kills the monitor `name` with SIGKILL.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill(&mut self, name: &str) -> Result<()> {
+        self.running.remove(name).with_context(|| format!("{name} does not run"))?.kill()
+    }
+
+    /// Stops the monitor `name` with SIGTERM and waits until it has ended.
+    ///
+    /// # Errors
+    /// If it does not run or does not end.
+    pub fn stop(&mut self, name: &str) -> Result<ExitStatus> {
+        let mut process = self.running.remove(name).with_context(|| format!("{name} does not run"))?;
+        process.terminate()?;
+        process.wait(STOP)
+    }
+
+    /// Stops the fleet, so that nothing answers any more, and waits until its log is whole.
+    ///
+    /// # Errors
+    /// If it does not end well.
+    pub fn stop_fleet(&mut self) -> Result<()> {
+        let mut fleet = self.fleet.take().context("the fleet does not run")?;
+        fleet.terminate()?;
+        let status = fleet.wait(STOP)?;
+        ensure!(status.success(), "fleet: {status}");
+        Ok(())
+    }
+
+    /// Returns what the fleet has served so far.
+    ///
+    /// # Errors
+    /// If its log cannot be read.
+    pub fn log(&self) -> Result<Vec<Response>> {
+        read_log(&self.directory.path().join("fleet.log"))
+    }
+
+    /// Returns the page that the fleet shows, for fleets without decimals and resets.
+    pub fn page(&self) -> Page {
+        Page::new(1, self.layout.series)
+    }
+
+    /// Returns the raw samples that all running secondaries hold, series of one name joined, in order of the labels.
+    ///
+    /// # Errors
+    /// If one does not answer.
+    pub fn raw(&self) -> Result<Vec<RawSeries>> {
+        let mut joined: BTreeMap<BTreeMap<String, String>, BTreeMap<i64, f64>> = BTreeMap::new();
+        let age_seconds = (now_ms() - self.started_ms) / 1_000 + 30;
+        for name in self.secondaries().iter().filter(|name| self.running.contains_key(*name)) {
+            for series in self.ask(name).series(&format!("{{job=\"{JOB}\"}}[{age_seconds}s]"))? {
+                joined.entry(series.labels).or_default().extend(series.samples);
+            }
+        }
+        let series =
+            |(labels, samples): (_, BTreeMap<i64, f64>)| RawSeries { labels, samples: samples.into_iter().collect() };
+        Ok(joined.into_iter().map(series).collect())
+    }
+
+    /// Returns the rows of the windows of `grid` at the monitor `name`.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn rows(&self, name: &str, grid: Grid) -> Result<Rows> {
+        self.ask(name).rows(JOB, grid.start_ms, grid.end_ms)
+    }
+
+    /// Returns the windows from the first after `start_ms` to the last that has ended.
+    pub fn grid_since(&self, start_ms: i64) -> Grid {
+        let window_ms = self.layout.window_ms;
+        let end_ms = now_ms().div_euclid(window_ms) * window_ms;
+        let start_ms = (start_ms + window_ms - 1).div_euclid(window_ms) * window_ms;
+        Grid { start_ms, end_ms, window_ms, interval_ms: self.layout.interval_ms }
+    }
+
+    /// Returns all windows of this tree that have ended, from the one in which it was started.
+    pub fn grid(&self) -> Grid {
+        self.grid_since(self.started_ms - self.layout.window_ms)
+    }
+
+    /// Waits until a window that began after this call is at the monitor `name` with all its slots; returns its start.
+    ///
+    /// # Errors
+    /// If there is none in good time.
+    pub fn wait_complete(&self, name: &str) -> Result<i64> {
+        let from_ms = now_ms();
+        let slots = self.layout.targets as i64 * self.layout.window_ms / self.layout.interval_ms;
+        wait_for(&format!("a complete window at {name}"), READY, || {
+            let grid = self.grid_since(from_ms);
+            let rows = self.rows(name, grid)?;
+            let whole =
+                rows.coverage.iter().find(|(_, coverage)| coverage.reported == slots as u64 && coverage.lost == 0);
+            match whole {
+                Some(((_, start), _)) => Ok(Some(*start)),
+                None => anyhow::bail!("coverage so far: {:?}", rows.coverage),
+            }
+        })
+    }
+
+    /// Waits until the secondary `name` holds samples of `windows` windows after this call.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn wait_sampled(&self, name: &str, windows: i64) -> Result<()> {
+        let until_ms = now_ms() + windows * self.layout.window_ms;
+        wait_for(&format!("{windows} windows at {name}"), READY, || {
+            let ups = self.ask(name).series(&format!("up{{job=\"{JOB}\"}}[1m]"))?;
+            Ok(ups.iter().flat_map(|up| &up.samples).any(|(at, _)| *at >= until_ms).then_some(()))
+        })
+    }
+
+    /// Waits until rows and coverage of `grid` at the monitor `name` are those that follow from the leaves' raw samples.
+    ///
+    /// # Errors
+    /// With the differences that stay.
+    pub fn wait_exact(&self, name: &str, grid: Grid) -> Result<()> {
+        wait_for(&format!("exact rows at {name}"), READY, || {
+            let raw = self.raw()?;
+            let rows = self.rows(name, grid)?;
+            check_rows(&rows, &expected_rows(&raw, grid))?;
+            check_coverage(&rows, &raw, grid, DATACENTER)?;
+            Ok(Some(()))
+        })
+    }
+
+    fn launch(&mut self, name: &str) -> Result<()> {
+        let node = self.nodes.get(name).with_context(|| format!("no node {name}"))?;
+        let mut command = Command::new(binaries::firetower()?);
+        command.args([node.role, "--node", name, "--topology"]).arg(self.topology());
+        command.arg("--data").arg(self.directory.path().join("data").join(name));
+        let process = Process::start(name, self.directory.path(), &mut command)?;
+        self.running.insert(name.into(), process);
+        Ok(())
+    }
+
+    fn wait_ready(&mut self, name: &str) -> Result<()> {
+        let answers = self.ask(name);
+        let process = self.running.get_mut(name).with_context(|| format!("{name} does not run"))?;
+        let mut ended = None;
+        wait_for(&format!("{name} is ready"), READY, || {
+            ended = process.check_running().err();
+            if ended.is_some() { Ok(Some(())) } else { Ok(answers.is_ready()?.then_some(())) }
+        })?;
+        ended.map_or(Ok(()), Err)
+    }
+}
+
+fn start_fleet(layout: &Layout, directory: &Path) -> Result<Process> {
+    let targets = directory.join("targets.json");
+    let mut command = Command::new(binaries::fleet()?);
+    command.args(["--targets", &layout.targets.to_string(), "--ports", &layout.targets.to_string()]);
+    command.args(["--series", &layout.series.to_string()]);
+    command.arg("--write-file-sd").arg(&targets).arg("--log").arg(directory.join("fleet.log")).args(&layout.fleet);
+    let mut fleet = Process::start("fleet", directory, &mut command)?;
+    wait_for("the fleet listens", READY, || {
+        fleet.check_running()?;
+        Ok(targets.exists().then_some(()))
+    })?;
+    Ok(fleet)
+}
+
+fn topology(
+    layout: &Layout,
+    directory: &Path,
+    ports: &mut Ports,
+    nodes: &mut BTreeMap<String, Node>,
+) -> Result<String> {
+    let Layout { interval_ms, window_ms, .. } = layout;
+    let timeout_ms = interval_ms * 8 / 10;
+    let mut text = format!(
+        "firetower: 1\ndefaults: {{ scrape_interval: {interval_ms}ms, scrape_timeout: {timeout_ms}ms, window: {window_ms}ms }}\n"
+    );
+    let mut monitors = |role: &'static str, prefix: &str, count: usize| -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for at in 0..count {
+            let (name, http) = (format!("{prefix}{at}"), ports.take()?);
+            let grpc = if role == "secondary" { String::new() } else { format!(", grpc: 127.0.0.1:{}", ports.take()?) };
+            lines.push(format!("{{ node: {name}, http: 127.0.0.1:{http}{grpc} }}"));
+            nodes.insert(name, Node { role, http });
+        }
+        Ok(lines)
+    };
+    writeln!(text, "global: [ {} ]", monitors("global", "global-", layout.globals)?.join(", "))?;
+    writeln!(text, "regions:\n  - region: eu-west\n    datacenters:\n      - datacenter: {DATACENTER}")?;
+    writeln!(text, "        primaries: [ {} ]", monitors("primary", "dub-p", layout.primaries)?.join(", "))?;
+    writeln!(text, "        secondaries: [ {} ]", monitors("secondary", "dub-s", layout.secondaries)?.join(", "))?;
+    let targets = directory.join("targets.json");
+    writeln!(text, "        scrape_configs:\n          - job_name: {JOB}")?;
+    writeln!(text, "            file_sd_configs: [ {{ files: [ {} ] }} ]", targets.display())?;
+    let names: BTreeSet<&String> = nodes.keys().collect();
+    ensure!(names.len() == layout.globals + layout.primaries + layout.secondaries, "names clash");
+    Ok(text)
+}
