@@ -266,13 +266,15 @@ impl Collector {
         Ok(())
     }
 
-    /// Adds a target's standing values to the open windows before `window` that do not have them yet.
+    /// Adds a target's standing values to the windows before `window` that are not closed and do not have them yet.
     fn contribute_before(&mut self, at: usize, window: Window) -> Result<(), Error> {
-        let from = self.followed[at].contributed_until.max(self.closed_until);
-        let starts: Vec<Timestamp> = self.open.range(from..window.start().max(from)).map(|(start, _)| *start).collect();
-        for start in starts {
-            self.contribute(at, start)?;
+        let mut earlier = Window::containing(self.followed[at].contributed_until.max(self.closed_until), self.place.window);
+        while earlier.start() < window.start() {
+            self.open_window(earlier);
+            self.contribute(at, earlier.start())?;
+            earlier = earlier.next();
         }
+        self.followed[at].contributed_until = self.followed[at].contributed_until.max(window.start());
         Ok(())
     }
 

@@ -3,8 +3,8 @@
 use firetower_model::STALE;
 use firetower_model::sample::STALE_BITS;
 use pco::data_types::Number;
-use pco::{ChunkConfig, DeltaSpec, ModeSpec};
 use pco::wrapped::{FileCompressor, FileDecompressor};
+use pco::{ChunkConfig, DeltaSpec, ModeSpec};
 
 use crate::raw::bytes::{Reader, put_varint};
 use crate::raw::code::{self, Code, SCALES};
@@ -111,8 +111,7 @@ impl ColumnWriter {
         self.candidate.clear();
         let (is_written, candidate) = match scaled {
             Some((scale, order)) => {
-                let delta =
-                    if order == 0 { DeltaSpec::NoOp } else { DeltaSpec::TryConsecutive(usize::from(order)) };
+                let delta = if order == 0 { DeltaSpec::NoOp } else { DeltaSpec::TryConsecutive(usize::from(order)) };
                 self.candidate.push(scale);
                 (put_pco(&mut self.candidate, &self.numbers, ModeSpec::Classic, delta), PCO_WHOLE)
             }

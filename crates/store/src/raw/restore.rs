@@ -1,6 +1,7 @@
 //! Finding out, after a restart, where each target's last row left it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use firetower_model::sample::STALE_BITS;
 use firetower_model::{TargetId, Timestamp};
@@ -25,8 +26,8 @@ impl Store {
         rows.seek_to_last();
         // Newest first, jumping from the last row of one target to that of the one before it in the bucket.
         while let Some((bucket, target, at)) = key_here(&rows)? {
-            if !targets.contains_key(&target) {
-                targets.insert(target, read_last(&mut rows, bucket, target, at)?);
+            if let Entry::Vacant(vacant) = targets.entry(target) {
+                vacant.insert(read_last(&mut rows, bucket, target, at)?);
             }
             rows.seek_for_prev(row_key(bucket, target, Timestamp::MIN));
             // A row at that very moment would be found again.

@@ -53,7 +53,15 @@ impl<'a> ScrapeRows<'a> {
         options.set_iterate_lower_bound(first.to_bytes());
         let entries = store.db.raw_iterator_cf_opt(store.family("raw_rows"), options);
         let range = TimeRange { start: Timestamp::MIN, end: Timestamp::MIN };
-        ScrapeRows { entries, first, length: store.raw.length, target: TargetId(0), range, bucket: None, state: RowState::default() }
+        ScrapeRows {
+            entries,
+            first,
+            length: store.raw.length,
+            target: TargetId(0),
+            range,
+            bucket: None,
+            state: RowState::default(),
+        }
     }
 
     /// Starts anew with another target or range.

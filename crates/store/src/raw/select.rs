@@ -78,7 +78,8 @@ impl<'a> Reader<'a> {
         // Looked up before the snapshot is taken: what is settled by now has no rows in it.
         let unsettled = store.first_unsettled();
         let snapshot = store.db.snapshot();
-        let mut reader = Reader { store, snapshot, range, unsettled, block_buckets: Vec::new(), loose_buckets: Vec::new() };
+        let mut reader =
+            Reader { store, snapshot, range, unsettled, block_buckets: Vec::new(), loose_buckets: Vec::new() };
         reader.block_buckets = reader.buckets("raw_blocks")?;
         reader.loose_buckets = reader.buckets("raw_loose")?;
         Ok(reader)

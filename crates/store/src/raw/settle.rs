@@ -23,6 +23,9 @@ const CELL_BYTES: u64 = 12;
 /// Most metrics in one step, however few samples they have.
 const STEP_METRICS_MAX: usize = 4096;
 
+/// Series that have loose samples.
+type LoosePairs = BTreeSet<(MetricId, TargetId)>;
+
 /// The settling of one bucket, done in steps of bounded time and memory.
 ///
 /// Dropped before the end, it can begin anew: until the last step nothing is taken away.
@@ -31,7 +34,7 @@ pub struct Settle {
     bucket: Bucket,
     budget_bytes: u64,
     /// Groups still to do, each with its series that have loose samples.
-    groups: VecDeque<(Group, BTreeSet<(MetricId, TargetId)>)>,
+    groups: VecDeque<(Group, LoosePairs)>,
     current: Option<Current>,
     columns: TargetColumns,
     column_writer: ColumnWriter,
@@ -42,7 +45,7 @@ pub struct Settle {
 struct Current {
     group: Group,
     survey: Survey,
-    loose: BTreeSet<(MetricId, TargetId)>,
+    loose: LoosePairs,
     /// Metrics still to do, with their cells.
     metrics: VecDeque<(MetricId, u64)>,
 }
@@ -150,8 +153,8 @@ impl Settle {
         self.current.is_some() || !self.groups.is_empty()
     }
 
-    fn find_groups(&self) -> Result<VecDeque<(Group, BTreeSet<(MetricId, TargetId)>)>, Error> {
-        let mut groups: BTreeMap<Group, BTreeSet<(MetricId, TargetId)>> = BTreeMap::new();
+    fn find_groups(&self) -> Result<VecDeque<(Group, LoosePairs)>, Error> {
+        let mut groups: BTreeMap<Group, LoosePairs> = BTreeMap::new();
         let mut rows = self.store.db.raw_iterator_cf(self.store.family("raw_rows"));
         rows.seek(self.bucket.to_bytes());
         while let Some(key) = rows.key() {
@@ -182,7 +185,7 @@ impl Settle {
         Ok(groups.into_iter().collect())
     }
 
-    fn survey(&self, group: Group, loose: BTreeSet<(MetricId, TargetId)>) -> Result<Current, Error> {
+    fn survey(&self, group: Group, loose: LoosePairs) -> Result<Current, Error> {
         let survey = survey(&self.store, self.bucket, group)?;
         let mut cells = survey.cells.clone();
         for (metric, _) in &loose {

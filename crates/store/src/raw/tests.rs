@@ -1,6 +1,5 @@
 //! The raw tier as a whole, against plain maps.
 
-mod figures;
 mod model;
 
 use std::path::Path;

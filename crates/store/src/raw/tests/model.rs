@@ -47,6 +47,9 @@ fn a_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Target, metric, and the times and bits of the samples.
+type Found = (usize, usize, Vec<(i64, u64)>);
+
 #[derive(Clone)]
 struct Last {
     at: i64,
@@ -101,7 +104,7 @@ impl Model {
         self.last.insert(target, Last { at, live });
     }
 
-    fn expected(&self, range: TimeRange) -> Vec<(usize, usize, Vec<(i64, u64)>)> {
+    fn expected(&self, range: TimeRange) -> Vec<Found> {
         let inside = |samples: &BTreeMap<i64, (u64, bool)>| {
             let samples = samples.iter().map(|(at, (bits, _))| (*at, *bits));
             samples.filter(|(at, _)| range.contains(ms(*at))).collect::<Vec<_>>()
