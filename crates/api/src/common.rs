@@ -1,6 +1,7 @@
 //! What every process serves: alive, ready, metrics, reload.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +11,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use prometheus_client::encoding::text::encode;
+use firetower_daemon::ReloadSignal;
 use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 
 use crate::blocking::blocking;
 use crate::error::Error;
@@ -57,6 +60,24 @@ impl Reload {
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
         Reload(Arc::new(move || Box::pin(reload())))
+    }
+}
+
+/// Reloads at each SIGHUP until `cancel`; what was refused is logged and changes nothing.
+///
+/// # Errors
+/// If the signal's handler cannot be installed.
+pub async fn reload_on_signal(reload: Reload, cancel: CancellationToken) -> io::Result<()> {
+    let mut signal = ReloadSignal::new()?;
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            () = signal.next() => {}
+        }
+        match (reload.0)().await {
+            Ok(()) => tracing::info!("reloaded"),
+            Err(complaints) => tracing::error!(complaints, "reload refused, nothing was changed"),
+        }
     }
 }
 

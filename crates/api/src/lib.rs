@@ -24,7 +24,7 @@ mod params;
 mod query;
 mod serve;
 
-pub use common::{Common, Readiness, Reload, common};
+pub use common::{Common, Readiness, Reload, common, reload_on_signal};
 pub use error::Error;
 pub use global::{
     CoverageFound, GlobalAnswers, HealthAsked, HealthFound, PointFound, ReadError, ReadHealth, ReadRows, RowFound,

@@ -26,7 +26,7 @@ pub use blocking::blocking;
 pub use clock::Clock;
 pub use net::{Connector, Io, Listener, Stream};
 pub use random::Random;
-pub use signal::stop_signal;
+pub use signal::{ReloadSignal, stop_signal};
 pub use surroundings::Surroundings;
 pub use tasks::{Ended, Tasks};
 pub use telemetry::{chain, start_logging};

@@ -16,3 +16,27 @@ pub async fn stop_signal() -> io::Result<&'static str> {
         _ = interrupt.recv() => "SIGINT",
     })
 }
+
+/// Waits until the process is asked to read its configuration again, each time it is called anew.
+///
+/// Made once and kept, so that no signal between two waits is missed.
+#[derive(Debug)]
+pub struct ReloadSignal(tokio::signal::unix::Signal);
+
+impl ReloadSignal {
+    /// Starts to listen for SIGHUP.
+    ///
+    /// # Errors
+    /// If the handler cannot be installed.
+    pub fn new() -> io::Result<ReloadSignal> {
+        Ok(ReloadSignal(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next SIGHUP.
+    ///
+    /// # Cancel safety
+    /// No signal is lost if it is dropped.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}

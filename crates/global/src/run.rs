@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, global, serve};
+use firetower_api::{Common, Readiness, Reload, common, global, reload_on_signal, serve};
 use firetower_daemon::{Ended, Listener, Surroundings, Tasks, blocking};
 use firetower_model::{NodeStatus, Role, Timestamp};
 use firetower_relay::{ExposedStatus, Identity, RelayMetrics, keep, maintain_rows};
@@ -80,6 +80,8 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         let reload = Arc::clone(&reload);
         async move { blocking(|| reload()).map(drop) }
     });
+    let again = reload.clone();
+    tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
     let readiness = Readiness::waiting("starting");
     readiness.set_ready();
     let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) })

@@ -22,6 +22,9 @@ pub(crate) fn discover(datacenter: &Datacenter, base: &Path) -> Discovered {
         let mut groups = config.static_groups.clone();
         for patterns in &config.file_sd {
             let (files, errors) = firetower_scrape::read_files(base, &patterns.files);
+            if files.is_empty() {
+                tracing::warn!(job = config.job_name, files = patterns.files.join(" "), "no target file found");
+            }
             discovered.complaints.extend(errors.iter().map(|error| chain(error).to_string()));
             for file in files {
                 match read_target_groups(&file.path.display().to_string(), &file.text) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, serve};
+use firetower_api::{Common, Readiness, Reload, common, reload_on_signal, serve};
 use firetower_daemon::{Listener, Surroundings, Tasks, blocking};
 use firetower_model::{NodeStatus, Role, Timestamp};
 use firetower_relay::{ExposedStatus, Identity, Link, Outlet, RelayMetrics, keep, maintain_rows};
@@ -127,6 +127,8 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
             to_tower.send(discovered.targets).await.map_err(|_| "the primary is stopping".to_owned())
         }
     });
+    let again = reload.clone();
+    tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
     let readiness = Readiness::waiting("starting");
     readiness.set_ready();
     let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) });

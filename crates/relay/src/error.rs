@@ -25,6 +25,14 @@ pub enum Error {
         /// Which call.
         call: &'static str,
     },
+    /// The parent asks for the same row keys again and again.
+    #[error("parent {parent} asked {asked} times for row keys and acknowledged nothing")]
+    Rewinds {
+        /// The parent replica.
+        parent: String,
+        /// How often it asked.
+        asked: u32,
+    },
     /// The parent does not take this child.
     #[error("parent {parent} refused ({reason}): {text}")]
     Refused {

@@ -323,12 +323,14 @@ impl<P: Parent> Keeper<P> {
         }
         match frame.body {
             Body::Rows(mut rows) => {
-                let ids = rows.rows.iter().map(|(id, _)| *id);
-                let Some(own) = self.store.translate_row_ids(child, incarnation, ids) else {
-                    return Ok(FrameDown::NeedRowKeys { from: RowId(known) });
-                };
-                rows.rows.iter_mut().zip(own).for_each(|((id, _), own)| *id = own);
-                rows.rows.sort_by_key(|(id, _)| *id);
+                if !rows.rows.is_empty() {
+                    let ids = rows.rows.iter().map(|(id, _)| *id);
+                    let Some(own) = self.store.translate_row_ids(child, incarnation, ids) else {
+                        return Ok(FrameDown::NeedRowKeys { from: RowId(known) });
+                    };
+                    rows.rows.iter_mut().zip(own).for_each(|((id, _), own)| *id = own);
+                    rows.rows.sort_by_key(|(id, _)| *id);
+                }
                 self.parent.apply_rows(batch, child, rows, frame.weight, self.clock.now())?;
             }
             Body::Health(report) => self.parent.apply_health(batch, child, report, self.clock.now())?,

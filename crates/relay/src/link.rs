@@ -19,6 +19,8 @@ use crate::outlet::Outlet;
 const IN_FLIGHT_MAX: usize = 32;
 /// Row keys in one message.
 const ROW_KEYS_BATCH: usize = 4_096;
+/// How often a parent may ask for row keys again before it acknowledges a frame.
+const REWINDS_MAX: u32 = 8;
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a parent may take to its answer to a hello.
@@ -89,6 +91,7 @@ struct Session {
     last_sent: Sequence,
     in_flight: Vec<Sequence>,
     last_progress: Instant,
+    rewinds: u32,
 }
 
 impl Link {
@@ -146,6 +149,7 @@ impl Link {
             last_sent: Sequence(0),
             in_flight: Vec::new(),
             last_progress: Instant::now(),
+            rewinds: 0,
         };
         self.converse(session, heard, acknowledgements, cancel).await
     }
@@ -227,6 +231,10 @@ impl Link {
             Some(FrameDown::Refused(refusal)) => return Err(self.refused(refusal)),
             Some(FrameDown::Credit { .. }) => {}
             Some(FrameDown::NeedRowKeys { from }) => {
+                session.rewinds += 1;
+                if session.rewinds > REWINDS_MAX {
+                    return Err(Error::Rewinds { parent: self.parent.clone(), asked: session.rewinds });
+                }
                 session.row_keys_sent = session.row_keys_sent.min(from.0);
                 session.last_sent = Sequence(0);
                 session.in_flight.clear();
@@ -234,7 +242,7 @@ impl Link {
             Some(FrameDown::Acknowledged(ranges)) => {
                 self.outlet.acknowledge(&self.parent, &ranges)?;
                 session.in_flight.retain(|sequence| !ranges.iter().any(|range| range.contains(sequence)));
-                session.last_progress = Instant::now();
+                (session.last_progress, session.rewinds) = (Instant::now(), 0);
             }
         }
         Ok(())

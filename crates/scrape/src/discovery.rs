@@ -27,8 +27,9 @@ pub fn read_files(base: &Path, patterns: &[impl AsRef<str>]) -> (Vec<FoundFile>,
     let (mut paths, mut errors) = (BTreeSet::new(), Vec::new());
     for pattern in patterns {
         let pattern = pattern.as_ref();
+        let is_whole = Path::new(pattern).is_absolute() || base.as_os_str().is_empty();
         let folder = glob::Pattern::escape(&base.to_string_lossy());
-        let whole = if Path::new(pattern).is_absolute() { pattern.to_owned() } else { format!("{folder}/{pattern}") };
+        let whole = if is_whole { pattern.to_owned() } else { format!("{folder}/{pattern}") };
         match glob::glob(&whole) {
             Err(source) => errors.push(Error::Pattern { pattern: pattern.to_owned(), source }),
             Ok(found) => {

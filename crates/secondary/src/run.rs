@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, query, serve};
+use firetower_api::{Common, Readiness, Reload, common, query, reload_on_signal, serve};
 use firetower_daemon::{Clock, Ended, Listener, Surroundings, Tasks, blocking};
 use firetower_model::{Assignment, Generation, Kind, Labels, NodeStatus, Role, Timestamp, Window};
 use firetower_relay::{ExposedStatus, Identity, Link, Outlet, RelayMetrics};
@@ -298,6 +298,8 @@ impl Base {
         cancel: CancellationToken,
         grace: Duration,
     ) -> Result<(), Error> {
+        let again = reload.clone();
+        self.tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
         self.readiness.set_ready();
         let answers = Common { readiness: self.readiness, registry: Arc::new(self.registry), reload: Some(reload) };
         let router = common(answers).merge(query(Arc::new(self.store), clock));
