@@ -1,4 +1,4 @@
-# Each target does all its own set-up; nothing is downloaded but from apt and crates.io.
+# Each target does all its own set-up; nothing is downloaded but from the package registries.
 #
 #   make setup          installs what building needs, where it is missing
 #   make build          builds the firetower binary

@@ -1,4 +1,4 @@
-//! What must be at the top, recomputed from raw samples by the rules of DESIGN sections 1, 2 and 6.
+//! What must be at the top, recomputed from raw samples by the rules of ARCHITECTURE.md.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //!
 //! [`Tree`] starts a tree of monitors over a simulated fleet, kills and restarts them, and cleans up. [`Answers`]
 //! reads what a process says over HTTP. [`expected_rows`] recomputes from raw samples what must be at the top, by
-//! the rules of DESIGN alone: it shares no code with what it checks.
+//! the rules of ARCHITECTURE.md alone: it shares no code with what it checks.
 
 mod answers;
 mod binaries;

@@ -1,5 +1,6 @@
 //! What only a global aggregator answers: the tree, the rows, the health of the fleet.
 
+mod durations;
 mod health;
 mod rows;
 mod status;
@@ -19,6 +20,7 @@ use crate::error::Error;
 use crate::json;
 use crate::params::Params;
 
+pub use durations::{DurationsAsked, DurationsFound};
 pub use health::{HealthAsked, HealthFound, ServiceInstance};
 pub use rows::{CoverageFound, PointFound, RowFound, RowTier, RowsAsked, RowsFound};
 
@@ -27,6 +29,9 @@ pub type ReadError = Box<dyn error::Error + Send + Sync>;
 
 /// Reads rows.
 pub type ReadRows = dyn Fn(&RowsAsked) -> Result<RowsFound, ReadError> + Send + Sync;
+
+/// Reads how long scrapes took.
+pub type ReadDurations = dyn Fn(&DurationsAsked) -> Result<Vec<DurationsFound>, ReadError> + Send + Sync;
 
 /// Reads the health of targets.
 pub type ReadHealth = dyn Fn(&HealthAsked) -> HealthFound + Send + Sync;
@@ -43,11 +48,13 @@ pub struct GlobalAnswers {
     pub rows: Arc<ReadRows>,
     /// Reads the health of targets.
     pub health: Arc<ReadHealth>,
+    /// Reads how long scrapes took.
+    pub durations: Arc<ReadDurations>,
     /// Where the topology's services are meant to run.
     pub services: Arc<Vec<ServiceInstance>>,
 }
 
-/// Returns `GET /api/v1/status`, `GET /api/v1/rows` and `GET /health/summary`.
+/// Returns `GET /api/v1/status`, `GET /api/v1/rows`, `GET /api/v1/durations` and `GET /health/summary`.
 ///
 /// Moments are seconds since the unix epoch, with milliseconds; only `/health/summary` writes RFC 3339.
 /// A parameter that an endpoint does not know is refused.
@@ -55,6 +62,7 @@ pub fn global(answers: GlobalAnswers) -> Router {
     Router::new()
         .route("/api/v1/status", get(get_status))
         .route("/api/v1/rows", get(get_rows))
+        .route("/api/v1/durations", get(get_durations))
         .route("/health/summary", get(get_health))
         .with_state(answers)
 }
@@ -69,6 +77,16 @@ async fn get_rows(State(answers): State<GlobalAnswers>, params: Params) -> Resul
     blocking("read rows", move || {
         let found = (answers.rows)(&asked).map_err(|source| Error::Unavailable { step: "read rows", source })?;
         rows::write(&asked, &found).map(json::text)
+    })
+    .await
+}
+
+async fn get_durations(State(answers): State<GlobalAnswers>, params: Params) -> Result<Response, Error> {
+    let asked = durations::read_params(&params)?;
+    blocking("read durations", move || {
+        let found = (answers.durations)(&asked);
+        let found = found.map_err(|source| Error::Unavailable { step: "read durations", source })?;
+        Ok(json::success(durations::write(&found)))
     })
     .await
 }

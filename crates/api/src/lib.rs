@@ -27,8 +27,8 @@ mod serve;
 pub use common::{Common, Readiness, Reload, common, reload_on_signal};
 pub use error::Error;
 pub use global::{
-    CoverageFound, GlobalAnswers, HealthAsked, HealthFound, PointFound, ReadError, ReadHealth, ReadRows, RowFound,
-    RowTier, RowsAsked, RowsFound, ServiceInstance, global,
+    CoverageFound, DurationsAsked, DurationsFound, GlobalAnswers, HealthAsked, HealthFound, PointFound, ReadDurations,
+    ReadError, ReadHealth, ReadRows, RowFound, RowTier, RowsAsked, RowsFound, ServiceInstance, global,
 };
 pub use query::query;
 pub use serve::serve;

@@ -1,15 +1,18 @@
 //! The store's rows and health, as the API asks for them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use firetower_api::{
-    CoverageFound, GlobalAnswers, HealthAsked, HealthFound, PointFound, ReadError, RowFound, RowTier, RowsAsked,
-    RowsFound, ServiceInstance,
+    CoverageFound, DurationsAsked, DurationsFound, GlobalAnswers, HealthAsked, HealthFound, PointFound, ReadError,
+    RowFound, RowTier, RowsAsked, RowsFound, ServiceInstance,
 };
 use firetower_daemon::Clock;
 use firetower_model::{HealthCounts, Incarnation, NodeStatus, Role, Timestamp, Window};
 use firetower_store::{HealthFilter, RowQuery, RowValue, Store};
 use firetower_topology::Topology;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
 use tokio::sync::watch;
 
 /// Returns what the API answers from.
@@ -27,13 +30,14 @@ pub(crate) fn answers(
         })
     });
     let services = Arc::new(services.collect());
-    let (rows_store, health_store) = (store.clone(), store);
+    let (rows_store, health_store, durations_store) = (store.clone(), store.clone(), store);
     let (window, expected) = (topology.defaults.window, primaries(topology));
     GlobalAnswers {
         clock,
         status: Arc::new(move || with_silent(status.borrow().clone(), &expected)),
         rows: Arc::new(move |asked| read_rows(&rows_store, asked, window)),
         health: Arc::new(move |asked| read_health(&health_store, asked)),
+        durations: Arc::new(move |asked| read_durations(&durations_store, asked)),
         services,
     }
 }
@@ -158,4 +162,33 @@ fn read_health(store: &Store, asked: &HealthAsked) -> HealthFound {
     };
     let filter = HealthFilter { datacenter: asked.datacenter.as_deref(), state: asked.state };
     HealthFound { counts, nodes: store.unhealthy(filter, asked.limit) }
+}
+
+/// Merges the last window's histograms of all datacenters, job by job.
+fn read_durations(store: &Store, asked: &DurationsAsked) -> Result<Vec<DurationsFound>, ReadError> {
+    let mut merged: BTreeMap<String, (Histogram<u64>, Timestamp, usize)> = BTreeMap::new();
+    let is_asked_for = |name: &String| asked.datacenter.as_ref().is_none_or(|datacenter| datacenter == name);
+    for datacenter in store.row_datacenters().iter().filter(|name| is_asked_for(name)) {
+        let Some(window) = store.latest_window(datacenter)? else { continue };
+        for durations in store.row_durations(datacenter, window)? {
+            if asked.job.as_ref().is_some_and(|job| *job != durations.job) {
+                continue;
+            }
+            let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &durations.histogram[..])?;
+            match merged.get_mut(&durations.job) {
+                None => drop(merged.insert(durations.job, (histogram, window.start(), 1))),
+                Some((all, start, datacenters)) => {
+                    all.add(&histogram)?;
+                    *start = (*start).min(window.start());
+                    *datacenters += 1;
+                }
+            }
+        }
+    }
+    let found = |(job, (histogram, start, datacenters)): (String, (Histogram<u64>, Timestamp, usize))| {
+        let seconds = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e6;
+        let seconds = [seconds(0.5), seconds(0.9), seconds(0.99), histogram.max() as f64 / 1e6];
+        DurationsFound { job, start, datacenters, scrapes: histogram.len(), seconds }
+    };
+    Ok(merged.into_iter().map(found).collect())
 }

@@ -61,8 +61,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         primaries.extend(datacenter.primaries.iter().map(|node| (node.name.clone(), datacenter.name.clone())));
     }
     let summit = Summit::new(store.clone(), primaries, status.clone(), now);
-    let identity =
-        Identity { node: node.name, role: Role::Global, region: String::new(), datacenter: String::new() };
+    let identity = Identity { node: node.name, role: Role::Global, region: String::new(), datacenter: String::new() };
 
     let mut tasks: Tasks<Error> = Tasks::new();
     let (to_keeper, calls) = mpsc::channel(CALLS_MAX);

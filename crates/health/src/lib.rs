@@ -48,7 +48,8 @@ impl Record {
     /// Returns what is known after one more check.
     #[must_use]
     pub fn step(self, check: Check) -> Record {
-        let consecutive_failures = if check.failure.is_some() { self.consecutive_failures.saturating_add(1) } else { 0 };
+        let consecutive_failures =
+            if check.failure.is_some() { self.consecutive_failures.saturating_add(1) } else { 0 };
         let state = match consecutive_failures {
             0 => State::Online,
             misses if misses < MISSES_UNTIL_OFFLINE => State::Degraded,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use firetower_model::{Coverage, Cross, Epoch, JobDurations, Revision, RowId, Timestamp, Watermark, Window, WindowRows};
+use firetower_model::{
+    Coverage, Cross, Epoch, JobDurations, Revision, RowId, Timestamp, Watermark, Window, WindowRows,
+};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 
@@ -45,14 +47,22 @@ fn merge_durations(children: &[(String, WindowRows)]) -> Vec<JobDurations> {
         for durations in &rows.durations {
             let read: Option<Histogram<u64>> = deserializer.deserialize(&mut &durations.histogram[..]).ok();
             let Some(read) = read else {
-                tracing::warn!(child, job = durations.job, "histogram of scrape durations left out: it does not read back");
+                tracing::warn!(
+                    child,
+                    job = durations.job,
+                    "histogram of scrape durations left out: it does not read back"
+                );
                 continue;
             };
             match merged.get_mut(durations.job.as_str()) {
                 None => drop(merged.insert(&durations.job, read)),
                 Some(histogram) => {
                     if histogram.add(&read).is_err() {
-                        tracing::warn!(child, job = durations.job, "histogram of scrape durations left out: other bounds");
+                        tracing::warn!(
+                            child,
+                            job = durations.job,
+                            "histogram of scrape durations left out: other bounds"
+                        );
                     }
                 }
             }
@@ -101,7 +111,8 @@ mod tests {
         assert_eq!(merged.coverage, Coverage { expected: 20, reported: 18, late: 2, lost: 2 });
         let four = merged.rows.iter().find(|(id, _)| id.0 == 4).unwrap().1;
         assert_eq!((merged.rows.len(), four.series, four.sum, four.min, four.max), (3, 2, 11.0, 5.0, 6.0));
-        let durations: Histogram<u64> = Deserializer::new().deserialize(&mut &merged.durations[0].histogram[..]).unwrap();
+        let durations: Histogram<u64> =
+            Deserializer::new().deserialize(&mut &merged.durations[0].histogram[..]).unwrap();
         assert_eq!((durations.len(), merged.durations.len()), (18, 1));
     }
 

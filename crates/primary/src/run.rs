@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use firetower_api::{Common, Readiness, Reload, common, reload_on_signal, serve};
 use firetower_daemon::{Listener, Surroundings, Tasks, blocking};
-use firetower_model::{NodeStatus, Role, Timestamp};
-use firetower_relay::{ExposedStatus, Identity, Link, Outlet, RelayMetrics, keep, maintain_rows};
+use firetower_model::{NodeStatus, Role, Target, Timestamp};
+use firetower_relay::{ExposedStatus, Identity, Link, Outlet, ParentEvent, RelayMetrics, keep, maintain_rows};
 use firetower_store::{Options, Store};
 use firetower_topology::{Datacenter, Node, Topology};
 use prometheus_client::registry::Registry;
@@ -51,8 +51,15 @@ pub struct Setup {
 /// # Errors
 /// If it cannot start, or something fails that it cannot go on without.
 pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
-    let Setup { surroundings, topology, datacenter, node, base, data, http, grpc, reload, grace } = setup;
-    let now = surroundings.clock.now();
+    let grace = setup.grace;
+    let tasks = start(setup)?;
+    finish(tasks.join(cancel, grace).await, grace)
+}
+
+/// Opens the store and starts the tasks, in the order data flows.
+fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
+    let Setup { surroundings, topology, datacenter, node, base, data, http, grpc, reload, .. } = setup;
+    let (clock, now) = (surroundings.clock.clone(), surroundings.clock.now());
     let store = blocking(|| Store::open(&data, &Options::new(now, surroundings.random.next_u64())))?;
     let parents: Vec<String> = topology.globals.iter().map(|global| global.name.clone()).collect();
     let outlet = Outlet::open(&store, &parents)?;
@@ -60,29 +67,30 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let mut registry = Registry::default();
     let metrics = RelayMetrics::register(&mut registry);
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
+    let identity = Identity {
+        node: node.name,
+        role: Role::Primary,
+        region: datacenter.region.clone(),
+        datacenter: datacenter.name.clone(),
+    };
 
-    let secondaries = datacenter.secondaries.iter().map(|node| node.name.clone()).collect();
-    let shares = Shares::load(&store, secondaries)?;
     let (to_tower, targets) = mpsc::channel(4);
+    let (events, wishes) = mpsc::channel(16);
     let discovered = blocking(|| discover(&datacenter, &base));
     for complaint in &discovered.complaints {
         tracing::warn!(complaint, "target left out");
     }
+    // The channel is empty: there is room.
     let _ = to_tower.try_send(discovered.targets);
+    let secondaries = datacenter.secondaries.iter().map(|node| node.name.clone()).collect();
     let place = Place {
         datacenter: datacenter.name.clone(),
         window: topology.defaults.window,
         late_window: topology.defaults.late_window,
     };
-    let (events, wishes) = mpsc::channel(16);
+    let shares = Shares::load(&store, secondaries)?;
     let mail = Mail { targets, wishes };
     let tower = Tower::open(place, store.clone(), Arc::clone(&outlet), shares, mail, status.clone(), now)?;
-    let identity = Identity {
-        node: node.name.clone(),
-        role: Role::Primary,
-        region: datacenter.region.clone(),
-        datacenter: datacenter.name.clone(),
-    };
 
     let mut tasks: Tasks<Error> = Tasks::new();
     let (to_keeper, calls) = mpsc::channel(CALLS_MAX);
@@ -90,31 +98,66 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         firetower_wire::serve(grpc, to_keeper, cancel).await;
         Ok(())
     });
-    let keeper = (identity.clone(), store.clone(), surroundings.clock.clone(), metrics.clone());
+    let keeper = (identity.clone(), store.clone(), clock.clone(), metrics.clone());
     tasks.start("merge", |cancel| async move {
         let (identity, store, clock, metrics) = keeper;
         Ok(keep(identity, store, tower, calls, clock, metrics, cancel).await?)
     });
+    let lines = Lines { identity, surroundings, outlet, status, events, metrics };
     for global in &topology.globals {
-        let link = Link {
-            identity: identity.clone(),
-            parent: global.name.clone(),
-            address: global.grpc.clone().unwrap_or_default(),
-            connector: surroundings.connector.clone(),
-            clock: surroundings.clock.clone(),
-            random: surroundings.random.clone(),
-            outlet: Arc::clone(&outlet),
-            status: status.subscribe(),
-            taken: watch::Sender::new(Default::default()).subscribe(),
-            events: events.clone(),
-            metrics: metrics.clone(),
-        };
+        let link = lines.link_to(global);
         tasks.start("link to a global", |cancel| async move { Ok(link.run(cancel).await?) });
     }
-    let (rows, clock) = (store.clone(), surroundings.clock.clone());
-    tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(rows, clock, cancel).await?) });
-    let name = datacenter.name.clone();
-    let reload = Reload::new(move || {
+    tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(store, clock, cancel).await?) });
+    let reload = reloading(reload, base, datacenter.name, to_tower);
+    let again = reload.clone();
+    tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
+    let readiness = Readiness::waiting("starting");
+    readiness.set_ready();
+    let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) });
+    tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
+    Ok(tasks)
+}
+
+/// What the links to all replicas of the global aggregator share.
+struct Lines {
+    identity: Identity,
+    surroundings: Surroundings,
+    outlet: Arc<Outlet>,
+    status: watch::Sender<NodeStatus>,
+    events: mpsc::Sender<ParentEvent>,
+    metrics: RelayMetrics,
+}
+
+impl Lines {
+    fn link_to(&self, global: &Node) -> Link {
+        Link {
+            identity: self.identity.clone(),
+            parent: global.name.clone(),
+            address: global.grpc.clone().unwrap_or_default(),
+            connector: self.surroundings.connector.clone(),
+            clock: self.surroundings.clock.clone(),
+            random: self.surroundings.random.clone(),
+            outlet: Arc::clone(&self.outlet),
+            status: self.status.subscribe(),
+            // A primary follows no assignment.
+            taken: watch::Sender::new(Default::default()).subscribe(),
+            events: self.events.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+/// Returns what reads topology and target files again, and hands the list of targets to the tower.
+///
+/// A file with a fault changes nothing.
+fn reloading(
+    reload: Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>,
+    base: PathBuf,
+    name: String,
+    to_tower: mpsc::Sender<Vec<Target>>,
+) -> Reload {
+    Reload::new(move || {
         let (reload, base, to_tower, name) = (Arc::clone(&reload), base.clone(), to_tower.clone(), name.clone());
         async move {
             let topology = blocking(|| reload())?;
@@ -126,14 +169,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
             }
             to_tower.send(discovered.targets).await.map_err(|_| "the primary is stopping".to_owned())
         }
-    });
-    let again = reload.clone();
-    tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
-    let readiness = Readiness::waiting("starting");
-    readiness.set_ready();
-    let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) });
-    tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
-    finish(tasks.join(cancel, grace).await, grace)
+    })
 }
 
 fn finish(

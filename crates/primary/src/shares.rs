@@ -34,7 +34,13 @@ impl Shares {
     ///
     /// # Errors
     /// If there are more targets than the wire takes.
-    pub(crate) fn update(&mut self, store: &Store, targets: Vec<Target>, from: Timestamp, batch: &mut Batch) -> Result<bool, firetower_relay::Error> {
+    pub(crate) fn update(
+        &mut self,
+        store: &Store,
+        targets: Vec<Target>,
+        from: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<bool, firetower_relay::Error> {
         let next = Generation(self.generation().0 + 1);
         let whole = Assignment::new(next, from, targets);
         let split = self.split(next, from, &whole.targets);
@@ -76,7 +82,8 @@ impl Shares {
 
     fn split(&self, generation: Generation, from: Timestamp, targets: &[Target]) -> BTreeMap<String, Assignment> {
         let names: Vec<&str> = self.secondaries.iter().map(String::as_str).collect();
-        let mut split: BTreeMap<String, Vec<Target>> = names.iter().map(|name| (name.to_string(), Vec::new())).collect();
+        let mut split: BTreeMap<String, Vec<Target>> =
+            names.iter().map(|name| (name.to_string(), Vec::new())).collect();
         for (target, owner) in targets.iter().zip(assign(targets, &names)) {
             split.entry(names[owner].to_owned()).or_default().push(target.clone());
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_model::{
-    Assignment, Body, Coverage, Generation, HealthReport, NodeStatus, Role, Target, Timestamp, Watermark,
-    Window, WindowRows,
+    Assignment, Body, Coverage, Generation, HealthReport, NodeStatus, Role, Target, Timestamp, Watermark, Window,
+    WindowRows,
 };
 use firetower_relay::{Children, Error, Outlet, Parent, ParentEvent};
 use firetower_store::{Batch, Store, WindowRecord};
@@ -225,6 +225,7 @@ impl Tower {
         let mut batch = Batch::default();
         self.store.prune_partials(&mut batch, cutoff)?;
         self.store.prune_windows(&mut batch, cutoff)?;
+        self.outlet.enforce(&mut batch, now);
         self.store.commit(batch)?;
         Ok(())
     }

@@ -69,7 +69,11 @@ impl Collector for ExposedStatus {
         put("firetower_relay_outbox_bytes", "Bytes in the outbox", &plain(status.outbox_bytes as f64))?;
         let through = plain(status.watermark.complete_through.as_seconds());
         put("firetower_complete_through_seconds", "End of the last complete window, unix time", &through)?;
-        put("firetower_active_series", "Series with a value in their target's last scrape", &plain(status.active_series as f64))
+        put(
+            "firetower_active_series",
+            "Series with a value in their target's last scrape",
+            &plain(status.active_series as f64),
+        )
     }
 }
 

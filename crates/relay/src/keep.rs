@@ -235,8 +235,7 @@ impl<P: Parent> Keeper<P> {
                 }
             }
             Inbound::RowKeys { child, incarnation, row_keys, out } => {
-                let known =
-                    self.store.learn_row_keys(batch, &child, incarnation, row_keys.first, &row_keys.keys)?;
+                let known = self.store.learn_row_keys(batch, &child, incarnation, row_keys.first, &row_keys.keys)?;
                 if known < row_keys.first.0 {
                     replies.push(Reply::Frame { out, message: FrameDown::NeedRowKeys { from: RowId(known) } });
                 }
@@ -335,8 +334,7 @@ impl<P: Parent> Keeper<P> {
             }
             Body::Health(report) => self.parent.apply_health(batch, child, report, self.clock.now())?,
             Body::Tombstone(tombstone) => {
-                let missing =
-                    self.receiver.mark_tombstone(batch, child, incarnation, tombstone.from, tombstone.to);
+                let missing = self.receiver.mark_tombstone(batch, child, incarnation, tombstone.from, tombstone.to);
                 tracing::warn!(child, missing, reason = tombstone.reason.as_str(), "child had to drop frames");
                 acknowledged = tombstone.from..=tombstone.to;
             }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use firetower_daemon::{Backoff, Clock, Connector, Random, chain};
 use firetower_model::{Assignment, Generation, NodeStatus, Role, RowId, Sequence};
 use firetower_wire as wire;
-use firetower_wire::{ChildControl, FrameDown, FrameUp, Heartbeat, Hello, Opening, ParentControl, RefusalReason, RowKeys};
+use firetower_wire::{
+    ChildControl, FrameDown, FrameUp, Heartbeat, Hello, Opening, ParentControl, RefusalReason, RowKeys,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use firetower_model::{Account, Body, DropReason, Sequence, Timestamp};
 use firetower_store::{Batch, Outbox, RangeSet, Store, Stored};
@@ -12,6 +13,11 @@ use crate::error::Error;
 
 /// Bytes before the payload of a frame in the outbox: kind and row keys needed, both u32 little-endian.
 const ENVELOPE_BYTES: usize = 8;
+
+/// Bytes of frames kept for parents that are away; the oldest go first, counted.
+const BYTES_MAX: u64 = 1 << 30;
+/// Age of frames kept for parents that are away.
+const AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// Frames on their way up, shared by whoever writes them and the links that take them to the parent replicas.
 ///
@@ -55,6 +61,20 @@ impl Outlet {
     pub fn publish(&self) {
         let last = self.outbox().last_sequence();
         self.published.send_if_modified(|published| std::mem::replace(published, last) != last);
+    }
+
+    /// Drops the oldest frames past the limits, 1 GiB and 24 h; a tombstone takes their place, and each replica's account
+    /// counts those it has not acknowledged.
+    pub fn enforce(&self, batch: &mut Batch, now: Timestamp) {
+        if let Some(tombstone) = self.outbox().enforce(batch, BYTES_MAX, AGE_MAX, now) {
+            let (from, to) = (tombstone.from.0, tombstone.to.0);
+            tracing::warn!(
+                from,
+                to,
+                reason = tombstone.reason.as_str(),
+                "frames dropped: a parent has been away too long"
+            );
+        }
     }
 
     /// Counts raw samples as collected here.
@@ -109,9 +129,8 @@ impl Outlet {
                 Some(SealedFrame { sequence, weight: 0, kind: kind(&body), row_keys_needed: 0, payload })
             }
             Some(Stored::Frame { sequence, weight, payload }) => {
-                let number = |at: usize| {
-                    payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
-                };
+                let number =
+                    |at: usize| payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
                 let (kind, row_keys_needed) = (number(0), number(4));
                 let payload = Bytes::from(payload).slice(ENVELOPE_BYTES..);
                 Some(SealedFrame { sequence, weight, kind, row_keys_needed, payload })

@@ -1,5 +1,6 @@
 //! The task that owns the collector.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_daemon::{Clock, blocking};
@@ -7,7 +8,6 @@ use firetower_model::{Assignment, Generation, NodeStatus, Timestamp};
 use firetower_relay::{Outlet, ParentEvent};
 use firetower_scrape::{Buffers, Scrape};
 use firetower_store::{Batch, Store};
-use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,9 @@ const TICK: Duration = Duration::from_millis(50);
 const SYNC_EVERY: Duration = Duration::from_millis(500);
 /// How often health is reported and status renewed.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+/// How often what can no longer matter is forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// A share to be followed, and who wants to know the indexes of its targets.
 pub(crate) struct Assign {
@@ -48,7 +51,8 @@ pub(crate) struct Collecting {
 pub(crate) async fn collect(mut state: Collecting, cancel: CancellationToken) -> Result<(), Error> {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut due = Due { sync: state.clock.now(), report: state.clock.now() };
+    let now = state.clock.now();
+    let mut due = Due { sync: now, report: now, forget: now + FORGET_EVERY };
     let mut scrapes = Vec::with_capacity(BATCH_MAX);
     loop {
         tokio::select! {
@@ -72,6 +76,7 @@ pub(crate) async fn collect(mut state: Collecting, cancel: CancellationToken) ->
 struct Due {
     sync: Timestamp,
     report: Timestamp,
+    forget: Timestamp,
 }
 
 impl Collecting {
@@ -110,6 +115,10 @@ impl Collecting {
                 status.at = now;
                 self.collector.describe(status);
             });
+        }
+        if due.forget <= now {
+            due.forget = now + FORGET_EVERY;
+            self.collector.forget(now)?;
         }
         if is_written || due.sync <= now {
             due.sync = now + SYNC_EVERY;

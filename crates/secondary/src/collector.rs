@@ -11,11 +11,11 @@ use firetower_health::{Check, Record};
 use firetower_model::assignment::SlotIndex;
 use firetower_model::labels::NAME;
 use firetower_model::{
-    Assignment, Body, Coverage, DropReason, Kind, Labels, NodeStatus, PageRow, STALE, ShapeId, Target,
+    Assignment, Body, Coverage, DropReason, Kind, Labels, MetricId, NodeStatus, PageRow, STALE, ShapeId, Target,
     TargetId, Timestamp, Watermark, Window,
 };
 use firetower_relay::Outlet;
-use firetower_scrape::Scrape;
+use firetower_scrape::{LEADING, SYNTHETIC, Scrape};
 use firetower_store::{Appender, Batch, Store, WindowRecord};
 
 use self::closing::CLOSE_DELAY;
@@ -26,15 +26,6 @@ use crate::share::{Share, Shares};
 use crate::track::{Row, Track};
 use crate::window::OpenWindow;
 
-/// The series that every scrape gives beside its page, in the order of their columns.
-pub(crate) const LEADING: [&str; 5] = [
-    "up",
-    "scrape_duration_seconds",
-    "scrape_samples_scraped",
-    "scrape_samples_post_metric_relabeling",
-    "scrape_series_added",
-];
-
 /// What a collector is made for.
 pub(crate) struct Place {
     pub(crate) node: String,
@@ -42,6 +33,7 @@ pub(crate) struct Place {
     pub(crate) window: Duration,
     pub(crate) late_window: Duration,
     pub(crate) default_interval: Duration,
+    pub(crate) raw_retention: Duration,
 }
 
 /// One target being followed.
@@ -67,6 +59,10 @@ pub(crate) struct Collector {
     shares: Shares,
     followed: Vec<Followed>,
     by_id: HashMap<TargetId, usize>,
+    /// Places in `followed` of targets that are gone for good.
+    vacant: Vec<usize>,
+    /// The metrics that every scrape gives beside its page, and the shape of a target that has no page yet.
+    leading: Arc<[MetricId]>,
     base_shape: ShapeId,
     open: BTreeMap<Timestamp, OpenWindow>,
     closed_until: Timestamp,
@@ -91,7 +87,7 @@ impl Collector {
         now: Timestamp,
     ) -> Result<Collector, Error> {
         let mut leading = Vec::new();
-        for name in LEADING {
+        for name in SYNTHETIC {
             leading.push(store.intern_metric(&Labels::new([(NAME, name)]), Kind::Gauge)?);
         }
         let base_shape = store.intern_shape(&leading)?;
@@ -104,6 +100,8 @@ impl Collector {
             shares: Shares::new(),
             followed: Vec::new(),
             by_id: HashMap::new(),
+            vacant: Vec::new(),
+            leading: leading.into(),
             base_shape,
             open: BTreeMap::new(),
             closed_until,
@@ -120,9 +118,14 @@ impl Collector {
         Ok(collector)
     }
 
-    /// Follows the targets of `share`; those no longer in it end with staleness markers.
+    /// Returns the metrics that stand before those of a page, and the shape of a target that has no page yet.
+    pub(crate) fn leading(&self) -> (Arc<[MetricId]>, ShapeId) {
+        (Arc::clone(&self.leading), self.base_shape)
+    }
+
+    /// Follows the targets of `assignment`; those no longer in it end with staleness markers.
     ///
-    /// Returns the place in `followed` of each target of the share, in its order.
+    /// Returns the index of each target, in its order.
     pub(crate) fn assign(
         &mut self,
         assignment: Assignment,
@@ -157,7 +160,7 @@ impl Collector {
         }
         let class = self.plans.class(&target.labels);
         let (track, shape) = self.restore(id, target, now)?;
-        self.followed.push(Followed {
+        let followed = Followed {
             target: Arc::new(target.clone()),
             id,
             class,
@@ -166,9 +169,19 @@ impl Collector {
             health: Record::UNCHECKED,
             contributed_until: Timestamp::MIN,
             removed_at: None,
-        });
-        self.by_id.insert(id, self.followed.len() - 1);
-        Ok(self.followed.len() - 1)
+        };
+        let at = match self.vacant.pop() {
+            Some(at) => {
+                self.followed[at] = followed;
+                at
+            }
+            None => {
+                self.followed.push(followed);
+                self.followed.len() - 1
+            }
+        };
+        self.by_id.insert(id, at);
+        Ok(at)
     }
 
     fn end_target(&mut self, at: usize, now: Timestamp, batch: &mut Batch) -> Result<(), Error> {
@@ -191,19 +204,19 @@ impl Collector {
             self.census.note(&target, &mut followed.health, check);
         }
         let row = match scrape.outcome {
-            Ok(mut read) => {
+            Ok(read) => {
                 followed.shape = read.shape;
-                let counts = [read.counts.scraped, read.counts.kept, read.counts.added];
-                read.values[0] = 1.0;
-                read.values[1] = seconds;
-                for (value, count) in read.values[2..].iter_mut().zip(counts) {
-                    *value = count as f64;
+                PageRow {
+                    target: followed.id,
+                    at: scrape.at,
+                    shape: read.shape,
+                    values: read.values,
+                    timed: read.timed,
                 }
-                PageRow { target: followed.id, at: scrape.at, shape: read.shape, values: read.values, timed: read.timed }
             }
             Err(_) => {
                 let mut values = vec![STALE; metrics_of(&self.store, followed.shape).len()];
-                values[..LEADING.len()].copy_from_slice(&[0.0, seconds, 0.0, 0.0, 0.0]);
+                values[..LEADING].copy_from_slice(&[0.0, seconds, 0.0, 0.0, 0.0]);
                 PageRow { target: followed.id, at: scrape.at, shape: followed.shape, values, timed: Vec::new() }
             }
         };
@@ -268,7 +281,8 @@ impl Collector {
 
     /// Adds a target's standing values to the windows before `window` that are not closed and do not have them yet.
     fn contribute_before(&mut self, at: usize, window: Window) -> Result<(), Error> {
-        let mut earlier = Window::containing(self.followed[at].contributed_until.max(self.closed_until), self.place.window);
+        let mut earlier =
+            Window::containing(self.followed[at].contributed_until.max(self.closed_until), self.place.window);
         while earlier.start() < window.start() {
             self.open_window(earlier);
             self.contribute(at, earlier.start())?;

@@ -135,8 +135,7 @@ mod tests {
 
     #[test]
     fn rows_past_the_budget_of_a_job_share_one() {
-        let mut kept =
-            Kept::restore(Budget { label_values_max: 100, job_rows_max: 2, promoted: Vec::new() }, [], &[]);
+        let mut kept = Kept::restore(Budget { label_values_max: 100, job_rows_max: 2, promoted: Vec::new() }, [], &[]);
         let keys: Vec<String> = (0..4).map(|value| kept.row_key(&series("m", "cpu", value)).to_string()).collect();
         assert_eq!(keys[1], r#"m{cpu="1",job="node"}"#);
         assert_eq!(keys[2..], [r#"m{__overflow__="true",job="node"}"#, r#"m{__overflow__="true",job="node"}"#]);

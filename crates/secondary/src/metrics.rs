@@ -30,7 +30,11 @@ impl Collector for StoreMetrics {
         let counters = [
             ("samples_appended", "Samples stored since the start, staleness markers included", stats.samples_appended),
             ("loose_samples", "Samples stored that came late or with a time of their own", stats.loose_samples),
-            ("merged_duplicates", "Samples left out of answers for another's with equal labels", stats.duplicates_merged),
+            (
+                "merged_duplicates",
+                "Samples left out of answers for another's with equal labels",
+                stats.duplicates_merged,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);

@@ -21,7 +21,7 @@ pub(crate) struct Class(u32);
 pub(crate) struct Column(u32);
 
 impl Column {
-    fn new(row: u32, is_cumulative: bool) -> Column {
+    pub(crate) fn new(row: u32, is_cumulative: bool) -> Column {
         Column(row << 1 | u32::from(is_cumulative))
     }
 

@@ -133,13 +133,7 @@ impl Samples {
     }
 }
 
-fn contribute_series(
-    samples: &[Sample],
-    window: Window,
-    interval: Duration,
-    column: Column,
-    sums: &mut Vec<CrossSum>,
-) {
+fn contribute_series(samples: &[Sample], window: Window, interval: Duration, column: Column, sums: &mut Vec<CrossSum>) {
     let mut before: Option<Sample> = None;
     for sample in samples.iter().filter(|sample| !is_stale(sample.value) && sample.at < window.end()) {
         if column.is_cumulative() && sample.at >= window.start() {
@@ -150,5 +144,117 @@ fn contribute_series(
     }
     if let Some(last) = before.filter(|last| last.at >= window.start() - interval) {
         sum_of(sums, column).add_value(last.value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firetower_model::{Cross, STALE};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(15);
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    /// Metrics of the two shapes that pages here have; each metric is a row, the even ones are counters.
+    const SHAPES: [&[MetricId]; 2] =
+        [&[MetricId(0), MetricId(1), MetricId(2)], &[MetricId(2), MetricId(1), MetricId(3), MetricId(4)]];
+
+    #[derive(Clone, Debug)]
+    struct Page {
+        at: Timestamp,
+        shape: usize,
+        values: Vec<f64>,
+    }
+
+    impl Page {
+        fn as_row(&self) -> Row<'_> {
+            Row { at: self.at, shape: ShapeId(self.shape as u32), values: &self.values, metrics: SHAPES[self.shape] }
+        }
+
+        fn plan(&self) -> Vec<Column> {
+            SHAPES[self.shape].iter().map(|metric| column(*metric)).collect()
+        }
+    }
+
+    fn column(metric: MetricId) -> Column {
+        Column::new(metric.0, metric.0 % 2 == 0)
+    }
+
+    fn pages() -> impl Strategy<Value = Vec<Page>> {
+        let value = prop_oneof![1 => Just(STALE), 1 => Just(f64::NAN), 6 => (0u32..50).prop_map(f64::from)];
+        let wait = prop_oneof![8 => 1_000i64..20_000, 1 => 20_000i64..400_000];
+        let page = (wait, 0usize..2, prop::collection::vec(value, 4));
+        prop::collection::vec(page, 0..40).prop_map(|drawn| {
+            let mut at = 1_000_000;
+            let page = |(wait, shape, mut values): (i64, usize, Vec<f64>)| {
+                at += wait;
+                values.truncate(SHAPES[shape].len());
+                Page { at: Timestamp::from_millis(at), shape, values }
+            };
+            drawn.into_iter().map(page).collect()
+        })
+    }
+
+    fn windows(pages: &[Page]) -> Vec<Window> {
+        let Some((first, last)) = pages.first().zip(pages.last()) else { return Vec::new() };
+        let first = Window::containing(first.at, WINDOW);
+        let enough = last.at + 4 * INTERVAL;
+        std::iter::successors(Some(first), |window| Some(window.next())).take_while(|w| w.start() < enough).collect()
+    }
+
+    fn finished(mut sums: Vec<CrossSum>) -> Vec<Cross> {
+        sums.resize(5, CrossSum::EMPTY);
+        sums.iter().map(CrossSum::finish).collect()
+    }
+
+    /// What the open windows come to, scrape by scrape.
+    fn live(pages: &[Page]) -> Vec<Vec<Cross>> {
+        let windows = windows(pages);
+        let mut sums: Vec<Vec<CrossSum>> = windows.iter().map(|_| Vec::new()).collect();
+        let (mut track, mut last, mut contributed): (Track, Option<&Page>, usize) = (Track::default(), None, 0);
+        let mut contribute_until =
+            |track: &mut Track, last: Option<&Page>, sums: &mut Vec<Vec<CrossSum>>, until: usize| {
+                for at in contributed..until {
+                    let plan = last.map(Page::plan).unwrap_or_default();
+                    let standing = last.map(|last| (last.as_row(), &plan[..]));
+                    let column_of = |metric| Ok::<_, std::convert::Infallible>(column(metric));
+                    track.contribute(standing, windows[at], INTERVAL, &mut sums[at], column_of).unwrap();
+                }
+                contributed = contributed.max(until);
+            };
+        for page in pages {
+            let at = windows.iter().position(|window| window.range().contains(page.at)).unwrap();
+            contribute_until(&mut track, last, &mut sums, at);
+            track.follow(last.map(Page::as_row), page.as_row(), &page.plan(), &mut sums[at]);
+            last = Some(page);
+        }
+        contribute_until(&mut track, last, &mut sums, windows.len());
+        sums.into_iter().map(finished).collect()
+    }
+
+    /// What they come to by the rules, series by series.
+    fn by_the_rules(pages: &[Page]) -> Vec<Vec<Cross>> {
+        let mut samples = Samples::default();
+        for page in pages {
+            for (metric, value) in SHAPES[page.shape].iter().zip(&page.values) {
+                samples.push(*metric, Sample { at: page.at, value: *value });
+            }
+        }
+        let sums = |window| {
+            let mut sums = Vec::new();
+            let column_of = |metric| Ok::<_, std::convert::Infallible>(column(metric));
+            samples.contribute(window, INTERVAL, &mut sums, column_of).unwrap();
+            finished(sums)
+        };
+        windows(pages).into_iter().map(sums).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn windows_filled_live_are_those_of_the_raw_samples(pages in pages()) {
+            prop_assert_eq!(live(&pages), by_the_rules(&pages));
+        }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use firetower_api::{Common, Readiness, Reload, common, query, reload_on_signal, serve};
 use firetower_daemon::{Clock, Ended, Listener, Surroundings, Tasks, blocking};
-use firetower_model::{Assignment, Generation, Kind, Labels, NodeStatus, Role, Timestamp, Window};
+use firetower_model::{Assignment, Generation, NodeStatus, Role, Timestamp, Window};
 use firetower_relay::{ExposedStatus, Identity, Link, Outlet, RelayMetrics};
 use firetower_scrape::{Buffers, Client, PageShapes, ScrapeMetrics, Scraper, Tls};
 use firetower_store::{Options, Store};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::census::Census;
 use crate::collect::{Assign, Collecting, collect, listen_to_parents};
-use crate::collector::{Collector, LEADING, Place};
+use crate::collector::{Collector, Place};
 use crate::discovery::discover;
 use crate::kept::{Budget, Kept};
 use crate::metrics::StoreMetrics;
@@ -92,6 +93,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         window: topology.defaults.window,
         late_window: topology.defaults.late_window,
         default_interval: topology.defaults.scrape_interval,
+        raw_retention: topology.retention.raw,
     };
     let budget = Budget {
         label_values_max: topology.rows.kept_label_values as usize,
@@ -135,8 +137,17 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         };
         base.tasks.start("link to a primary", |cancel| async move { Ok(link.run(cancel).await?) });
     }
-    let name = datacenter.name;
-    let reload = Reload::new(move || {
+    let reload = reloading(reload, datacenter.name, to_configure);
+    base.finish(http, clock, reload, cancel, grace).await
+}
+
+/// Returns what reads the topology again and hands the datacenter's jobs on; targets come from the primaries.
+fn reloading(
+    reload: Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>,
+    name: String,
+    to_configure: mpsc::Sender<Vec<ScrapeConfig>>,
+) -> Reload {
+    Reload::new(move || {
         let (reload, to_configure, name) = (Arc::clone(&reload), to_configure.clone(), name.clone());
         async move {
             let topology = blocking(|| reload())?;
@@ -145,8 +156,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
             let sent = to_configure.send(datacenter.scrape_configs.clone()).await;
             sent.map_err(|_| "the secondary is stopping".to_owned())
         }
-    });
-    base.finish(http, clock, reload, cancel, grace).await
+    })
 }
 
 /// Runs a secondary alone until `cancel`: it finds its targets itself and passes nothing on.
@@ -172,6 +182,7 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
         window: Duration::from_secs(15),
         late_window: Duration::from_secs(3_600),
         default_interval: Duration::from_secs(15),
+        raw_retention: retention.raw,
     };
     let budget = Budget { label_values_max: 0, job_rows_max: 0, promoted: Vec::new() };
     let (to_assign, assignments) = mpsc::channel(4);
@@ -185,9 +196,21 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
     let inputs = Inputs { assignments, configured, snapshots, configs: scrape_configs };
     let taken = watch::Sender::new(Default::default());
     base.start(&surroundings, place, budget, inputs, taken, retention)?;
-    let (now, generation) = (clock.clone(), Arc::new(std::sync::atomic::AtomicU64::new(1)));
-    let reload = Reload::new(move || {
-        let (reload, folder, now) = (Arc::clone(&reload), folder.clone(), now.clone());
+    let reload = reloading_alone(reload, folder, clock.clone(), to_configure, to_assign);
+    base.finish(http, clock, reload, cancel, grace).await
+}
+
+/// Returns what reads jobs and target files again, and hands both on. A file with a fault changes nothing.
+fn reloading_alone(
+    reload: Arc<dyn Fn() -> Result<Vec<ScrapeConfig>, String> + Send + Sync>,
+    folder: PathBuf,
+    clock: Clock,
+    to_configure: mpsc::Sender<Vec<ScrapeConfig>>,
+    to_assign: mpsc::Sender<Assignment>,
+) -> Reload {
+    let generation = Arc::new(AtomicU64::new(1));
+    Reload::new(move || {
+        let (reload, folder, clock) = (Arc::clone(&reload), folder.clone(), clock.clone());
         let (to_configure, to_assign, generation) = (to_configure.clone(), to_assign.clone(), Arc::clone(&generation));
         async move {
             let configs = blocking(|| reload())?;
@@ -195,13 +218,12 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
             if !discovered.complaints.is_empty() {
                 return Err(discovered.complaints.join("\n"));
             }
-            let generation = Generation(1 + generation.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-            let stopping = |_| "the secondary is stopping".to_owned();
-            to_configure.send(configs).await.map_err(|_| "the secondary is stopping".to_owned())?;
-            to_assign.send(Assignment::new(generation, now.now(), discovered.targets)).await.map_err(stopping)
+            let generation = Generation(1 + generation.fetch_add(1, Ordering::Relaxed));
+            let share = Assignment::new(generation, clock.now(), discovered.targets);
+            let is_taken = to_configure.send(configs).await.is_ok() && to_assign.send(share).await.is_ok();
+            if is_taken { Ok(()) } else { Err("the secondary is stopping".to_owned()) }
         }
-    });
-    base.finish(http, clock, reload, cancel, grace).await
+    })
 }
 
 /// Where what is to be scraped comes from.
@@ -246,16 +268,13 @@ impl Base {
         let keeps_instance = !budget.promoted.is_empty();
         let keys = store.row_keys_from(Default::default(), usize::MAX);
         let plans = Plans::new(store.clone(), Kept::restore(budget, keys, &dropped), keeps_instance);
-        let version = store.note("health/version")?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+        let version =
+            store.note("health/version")?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
         let census = Census::new(&place.node, &place.datacenter, version);
         let (window, late_window) = (place.window, place.late_window);
         let collector =
             blocking(|| Collector::open(place, store.clone(), self.outlet.clone(), plans, census, clock.now()))?;
-        let mut leading = Vec::new();
-        for name in LEADING {
-            leading.push(store.intern_metric(&Labels::new([(firetower_model::labels::NAME, name)]), Kind::Gauge)?);
-        }
-        let base_shape = store.intern_shape(&leading)?;
+        let (leading, base_shape) = collector.leading();
         let (to_collector, scrapes) = mpsc::channel(SCRAPES_MAX);
         let (to_assign, assigns) = mpsc::channel(1);
         let buffers = Buffers::default();
@@ -267,7 +286,7 @@ impl Base {
             metrics: ScrapeMetrics::register(&mut self.registry),
             scrapes: to_collector,
         };
-        let scraping = Scraping { scraper, store: store.clone(), leading: leading.into(), base_shape };
+        let scraping = Scraping { scraper, store: store.clone(), leading, base_shape };
         let targets = Targets::new(scraping, &inputs.configs);
         let collecting = Collecting {
             collector,
@@ -282,9 +301,8 @@ impl Base {
             taken,
         };
         let (assignments, configured, ticking) = (inputs.assignments, inputs.configured, clock.clone());
-        self.tasks.start("scrape", |cancel| {
-            scrape(targets, assignments, configured, to_assign, ticking, window, cancel)
-        });
+        self.tasks
+            .start("scrape", |cancel| scrape(targets, assignments, configured, to_assign, ticking, window, cancel));
         self.tasks.start("collect", |cancel| collect(collecting, cancel));
         self.tasks.start("maintain the store", |cancel| maintain(store, retention, late_window, clock, cancel));
         Ok(())

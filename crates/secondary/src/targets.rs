@@ -37,8 +37,7 @@ struct Running {
 impl Targets {
     /// Starts without targets.
     pub(crate) fn new(scraping: Scraping, configs: &[ScrapeConfig]) -> Targets {
-        let mut targets =
-            Targets { scraping, configs: HashMap::new(), running: HashMap::new(), tasks: JoinSet::new() };
+        let mut targets = Targets { scraping, configs: HashMap::new(), running: HashMap::new(), tasks: JoinSet::new() };
         targets.configure(configs);
         targets
     }
@@ -89,13 +88,8 @@ impl Targets {
             sample_limit: usize::try_from(config.sample_limit).unwrap_or(usize::MAX),
             body_size_limit: usize::try_from(config.body_size_limit).unwrap_or(usize::MAX),
         };
-        let resolver = Resolver::new(
-            store.clone(),
-            Arc::clone(&config),
-            target.labels.clone(),
-            Arc::clone(leading),
-            *base_shape,
-        );
+        let resolver =
+            Resolver::new(store.clone(), Arc::clone(&config), target.labels.clone(), Arc::clone(leading), *base_shape);
         self.tasks.spawn(run_target(scraper.clone(), options, resolver, cancel.clone()));
         Running { config, index, cancel }
     }

@@ -36,7 +36,13 @@ pub(crate) struct Track {
 
 impl Track {
     /// Follows from `previous` to `row`: adds the increases of `row`'s window to `sums`, and remembers what ended.
-    pub(crate) fn follow(&mut self, previous: Option<Row<'_>>, row: Row<'_>, plan: &[Column], sums: &mut Vec<CrossSum>) {
+    pub(crate) fn follow(
+        &mut self,
+        previous: Option<Row<'_>>,
+        row: Row<'_>,
+        plan: &[Column],
+        sums: &mut Vec<CrossSum>,
+    ) {
         match previous {
             Some(previous) if previous.shape == row.shape => {
                 self.follow_alike(previous, row, plan, sums);
@@ -55,24 +61,15 @@ impl Track {
                 }
                 continue;
             }
-            let before = if is_stale(before) {
-                self.revive(row.metrics[at], row.at)
-            } else {
-                is_anchor.then_some(before)
-            };
+            let before =
+                if is_stale(before) { self.revive(row.metrics[at], row.at) } else { is_anchor.then_some(before) };
             if column.is_cumulative() {
                 add_step(sum_of(sums, *column), before, value);
             }
         }
     }
 
-    fn follow_changed(
-        &mut self,
-        previous: Option<Row<'_>>,
-        row: Row<'_>,
-        plan: &[Column],
-        sums: &mut Vec<CrossSum>,
-    ) {
+    fn follow_changed(&mut self, previous: Option<Row<'_>>, row: Row<'_>, plan: &[Column], sums: &mut Vec<CrossSum>) {
         if let Some(previous) = previous {
             for (metric, value) in previous.metrics.iter().zip(previous.values) {
                 if !is_stale(*value) {

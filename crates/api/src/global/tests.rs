@@ -129,6 +129,7 @@ async fn ask(path: &str) -> (u16, Value) {
         status: Arc::new(fleet),
         rows: Arc::new(rows),
         health: Arc::new(health),
+        durations: Arc::new(durations),
         services: Arc::new(services),
     });
     let response = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
@@ -242,4 +243,23 @@ async fn bad_requests_are_told_why() {
     let large = "the answer has more than 1000000 points: ask for less";
     check("/api/v1/rows?name=large", 422, "execution", large).await;
     check("/api/v1/rows?name=broken", 503, "unavailable", "read rows: disk on fire").await;
+}
+
+fn durations(asked: &DurationsAsked) -> Result<Vec<DurationsFound>, ReadError> {
+    let found = DurationsFound {
+        job: "node".into(),
+        start: at(300),
+        datacenters: 1,
+        scrapes: 40,
+        seconds: [0.001, 0.002, 0.25, 1.5],
+    };
+    Ok(if asked.job.as_deref() == Some("none") { Vec::new() } else { vec![found] })
+}
+
+#[tokio::test]
+async fn durations_are_percentiles_by_job() {
+    let (status, body) = get("/api/v1/durations?job=node").await;
+    assert_eq!((status, &body["data"][0]["p99"], &body["data"][0]["scrapes"]), (200, &json!(0.25), &json!(40)));
+    assert_eq!(get("/api/v1/durations?job=none").await.1["data"], json!([]));
+    assert_eq!(get("/api/v1/durations?jobs=node").await.0, 400);
 }

@@ -41,7 +41,6 @@ impl Collector {
             self.put_out_again(Window::containing(start, self.place.window), now)?;
             is_written = true;
         }
-        self.forget(now);
         Ok(is_written)
     }
 
@@ -124,9 +123,23 @@ impl Collector {
         Ok(())
     }
 
-    /// Forgets what can no longer matter.
-    fn forget(&mut self, now: Timestamp) {
+    /// Forgets what can no longer matter; to be called now and then.
+    pub(crate) fn forget(&mut self, now: Timestamp) -> Result<(), Error> {
         let cutoff = now - self.place.late_window - self.place.window;
-        self.records = self.records.split_off(&cutoff);
+        self.records.retain(|start, record| *start >= cutoff || record.pending_weight > 0);
+        self.appender.forget_before(now - self.place.raw_retention);
+        for (at, followed) in self.followed.iter().enumerate() {
+            let is_past = followed.removed_at.is_some_and(|removed_at| removed_at < cutoff);
+            if is_past && self.by_id.remove(&followed.id).is_some() {
+                self.vacant.push(at);
+            }
+        }
+        let mut batch = Batch::default();
+        self.store.prune_windows(&mut batch, cutoff)?;
+        if let Some(outlet) = &self.outlet {
+            outlet.enforce(&mut batch, now);
+        }
+        self.store.commit(batch)?;
+        Ok(())
     }
 }
