@@ -148,7 +148,10 @@ pub(crate) async fn listen_to_parents(
             event = events.recv() => event,
         };
         match event {
-            None => return Ok(cancel.cancelled().await),
+            None => {
+                cancel.cancelled().await;
+                return Ok(());
+            }
             Some(ParentEvent::HealthSnapshot) => drop(snapshots.try_send(())),
             Some(ParentEvent::Assignment { parent, assignment }) => {
                 let offered = (assignment.generation, assignment.fingerprint);

@@ -1,6 +1,6 @@
 //! The monitor that pulls: scrapes its share of a datacenter's targets, keeps every sample, and passes windows on.
 //!
-//! Each target has one task, which scrapes it at its slots. All scrapes go through one [`Collector`](collector), which
+//! Each target has one task, which scrapes it at its slots. All scrapes go through one collector, which
 //! appends them to the store and adds them to the open windows; a window's rows go into the outbox a second after its
 //! end. Everything that a window says follows from the raw samples, so that it can be said again after a crash.
 

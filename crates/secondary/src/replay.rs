@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn column(metric: MetricId) -> Column {
-        Column::new(metric.0, metric.0 % 2 == 0)
+        Column::new(metric.0, metric.0.is_multiple_of(2))
     }
 
     fn pages() -> impl Strategy<Value = Vec<Page>> {

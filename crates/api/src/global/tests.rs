@@ -258,8 +258,8 @@ fn durations(asked: &DurationsAsked) -> Result<Vec<DurationsFound>, ReadError> {
 
 #[tokio::test]
 async fn durations_are_percentiles_by_job() {
-    let (status, body) = get("/api/v1/durations?job=node").await;
+    let (status, body) = ask("/api/v1/durations?job=node").await;
     assert_eq!((status, &body["data"][0]["p99"], &body["data"][0]["scrapes"]), (200, &json!(0.25), &json!(40)));
-    assert_eq!(get("/api/v1/durations?job=none").await.1["data"], json!([]));
-    assert_eq!(get("/api/v1/durations?jobs=node").await.0, 400);
+    assert_eq!(ask("/api/v1/durations?job=none").await.1["data"], json!([]));
+    assert_eq!(ask("/api/v1/durations?jobs=node").await.0, 400);
 }
