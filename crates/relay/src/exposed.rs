@@ -86,6 +86,9 @@ fn put_gauges(
     let gauge = ConstGauge::new(0.0);
     let mut family = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
     for (labels, value) in values {
+        if labels.is_empty() {
+            return ConstGauge::new(*value).encode(family);
+        }
         let labels = Labels(labels);
         ConstGauge::new(*value).encode(family.encode_family(&labels)?)?;
     }

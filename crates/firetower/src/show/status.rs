@@ -79,9 +79,10 @@ fn monitors(data: &Value) -> String {
         Column::Number("TARGETS"),
         Column::Number("COVERAGE"),
         Column::Number("BEHIND"),
-        Column::Number("QUEUED"),
+        Column::Number("OUTBOX"),
         Column::Number("COLLECTED"),
         Column::Number("DELIVERED"),
+        Column::Number("QUEUED"),
         Column::Number("DROPPED"),
         Column::Number("RESIDUAL"),
         Column::Text("VERSION"),
@@ -91,11 +92,8 @@ fn monitors(data: &Value) -> String {
 
 fn monitor(node: &Value, datacenter: &str, now: &Value) -> Vec<String> {
     let state = if node["connected"] == Value::Bool(true) { "connected" } else { "lost" };
-    let has_parent = list(&node["accounts"]).next().is_some();
-    let sum = |pick: fn(&Value) -> i64| match has_parent {
-        true => list(&node["accounts"]).map(pick).sum::<i64>().to_string(),
-        false => "-".to_owned(),
-    };
+    let account = worst_account(node);
+    let term = |pick: fn(&Value) -> i64| account.map_or_else(|| "-".to_owned(), |account| pick(account).to_string());
     vec![
         text(&node["node"]),
         text(&node["role"]),
@@ -105,12 +103,18 @@ fn monitor(node: &Value, datacenter: &str, now: &Value) -> Vec<String> {
         coverage(&node["coverage"]),
         age(&node["watermark"]["complete_through"], now),
         bytes(&node["queue"]["bytes"]),
-        sum(|account| number(&account["collected"])),
-        sum(|account| number(&account["delivered"])),
-        sum(|account| account["dropped"].as_object().map_or(0, |reasons| reasons.values().map(number).sum())),
-        sum(|account| number(&account["residual"])),
+        term(|account| number(&account["collected"])),
+        term(|account| number(&account["delivered"])),
+        term(|account| number(&account["queued"])),
+        term(|account| account["dropped"].as_object().map_or(0, |reasons| reasons.values().map(number).sum())),
+        term(|account| number(&account["residual"])),
         text(&node["version"]),
     ]
+}
+
+/// Returns the account with the parent replica that explains least, or else has least: that one needs a look.
+fn worst_account(node: &Value) -> Option<&Value> {
+    list(&node["accounts"]).max_by_key(|account| (number(&account["residual"]).abs(), -number(&account["delivered"])))
 }
 
 fn number(value: &Value) -> i64 {
@@ -158,10 +162,10 @@ global-0 0.1.0 at 22:13:20 UTC: 1 datacenters, 1 primaries, 1 secondaries (1 not
 REGION   DATACENTER  TARGETS  UP  DEGRADED  DOWN  UNKNOWN  COVERAGE  BEHIND  SERIES  SAMPLES/S
 eu-west  dub               5   4         0     1        0    93.33%    4.5s    4321       12.3
 
-MONITOR   ROLE       DATACENTER  STATE      TARGETS  COVERAGE  BEHIND   QUEUED  COLLECTED  DELIVERED  DROPPED  RESIDUAL  VERSION
-global-0  global     -           connected        5    93.33%    4.5s  2.0 KiB          -          -        -         -  0.1.0
-dub-p0    primary    dub         connected        5    93.33%    4.5s  2.0 KiB       1000        900       10         0  0.1.0
-dub-s0    secondary  dub         lost             5    93.33%    4.5s  2.0 KiB       1000        900       10         0  0.1.0
+MONITOR   ROLE       DATACENTER  STATE      TARGETS  COVERAGE  BEHIND   OUTBOX  COLLECTED  DELIVERED  QUEUED  DROPPED  RESIDUAL  VERSION
+global-0  global     -           connected        5    93.33%    4.5s  2.0 KiB          -          -       -        -         -  0.1.0
+dub-p0    primary    dub         connected        5    93.33%    4.5s  2.0 KiB       1000        900      90       10         0  0.1.0
+dub-s0    secondary  dub         lost             5    93.33%    4.5s  2.0 KiB       1000        900      90       10         0  0.1.0
 ";
         let text = status_text(&data);
         assert_eq!(text, expected, "\n{text}");
