@@ -8,9 +8,9 @@ use firetower_api::{
     RowFound, RowTier, RowsAsked, RowsFound, ServiceInstance,
 };
 use firetower_daemon::Clock;
-use firetower_model::{HealthCounts, Incarnation, NodeStatus, Role, Timestamp, Window};
+use firetower_model::{NodeStatus, Role, Timestamp, Window};
 use firetower_store::{HealthFilter, RowQuery, RowValue, Store};
-use firetower_topology::Topology;
+use firetower_topology::{Datacenter, Node, Topology};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use tokio::sync::watch;
@@ -44,26 +44,8 @@ pub(crate) fn answers(
 
 /// Returns what is known of the monitors below before any of them was heard.
 fn primaries(topology: &Topology) -> Vec<NodeStatus> {
-    let silent = |datacenter: &firetower_topology::Datacenter, node: &firetower_topology::Node, role| NodeStatus {
-        node: node.name.clone(),
-        role,
-        version: String::new(),
-        incarnation: Incarnation { created: Timestamp::default(), random: 0 },
-        at: Timestamp::default(),
-        started: Timestamp::default(),
-        http: node.http.clone(),
-        region: datacenter.region.clone(),
-        datacenter: datacenter.name.clone(),
-        is_connected: false,
-        targets: HealthCounts::default(),
-        active_series: 0,
-        samples_per_second: 0.0,
-        coverage: Default::default(),
-        watermark: Default::default(),
-        outbox_frames: 0,
-        outbox_bytes: 0,
-        accounts: Vec::new(),
-        children: Vec::new(),
+    let silent = |datacenter: &Datacenter, node: &Node, role| {
+        NodeStatus::silent(&node.name, role, &datacenter.region, &datacenter.name, &node.http)
     };
     let mut all = Vec::new();
     for datacenter in topology.datacenters() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use firetower_api::{Common, Readiness, Reload, common, global, reload_on_signal, serve};
 use firetower_daemon::{Ended, Listener, Surroundings, Tasks, blocking};
-use firetower_model::{NodeStatus, Role, Timestamp};
+use firetower_model::{NodeStatus, Role};
 use firetower_relay::{ExposedStatus, Identity, RelayMetrics, keep, maintain_rows};
 use firetower_store::{Options, Store};
 use firetower_topology::{Node, Topology};
@@ -51,7 +51,9 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let clock = surroundings.clock;
     let now = clock.now();
     let store = blocking(|| Store::open(&data, &Options::new(now, surroundings.random.next_u64())))?;
-    let status = watch::Sender::new(first_status(&node, &store, http.local_address(), now));
+    let mut status = NodeStatus::silent(&node.name, Role::Global, "", "", http.local_address());
+    status.targets = store.health_counts();
+    let status = watch::Sender::new(status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), now));
     let mut registry = Registry::default();
     let metrics = RelayMetrics::register(&mut registry);
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
@@ -97,28 +99,4 @@ fn finish((failed, overran): (Vec<Ended<Error>>, Vec<&'static str>), grace: Dura
         });
     }
     if overran.is_empty() { Ok(()) } else { Err(Error::Overran { grace, tasks: overran }) }
-}
-
-fn first_status(node: &Node, store: &Store, http: &str, now: Timestamp) -> NodeStatus {
-    NodeStatus {
-        node: node.name.clone(),
-        role: Role::Global,
-        version: env!("CARGO_PKG_VERSION").into(),
-        incarnation: store.incarnation(),
-        at: now,
-        started: now,
-        http: http.to_owned(),
-        region: String::new(),
-        datacenter: String::new(),
-        is_connected: true,
-        targets: store.health_counts(),
-        active_series: 0,
-        samples_per_second: 0.0,
-        coverage: Default::default(),
-        watermark: Default::default(),
-        outbox_frames: 0,
-        outbox_bytes: 0,
-        accounts: Vec::new(),
-        children: Vec::new(),
-    }
 }

@@ -95,3 +95,36 @@ pub struct NodeStatus {
     /// Those below it, in order of their names.
     pub children: Vec<NodeStatus>,
 }
+
+impl NodeStatus {
+    /// What can be said of a monitor before anything was heard of it: its name, its place, and nothing else.
+    pub fn silent(node: &str, role: Role, region: &str, datacenter: &str, http: &str) -> NodeStatus {
+        NodeStatus {
+            node: node.to_owned(),
+            role,
+            version: String::new(),
+            incarnation: Incarnation { created: Timestamp::default(), random: 0 },
+            at: Timestamp::default(),
+            started: Timestamp::default(),
+            http: http.to_owned(),
+            region: region.to_owned(),
+            datacenter: datacenter.to_owned(),
+            is_connected: false,
+            targets: HealthCounts::default(),
+            active_series: 0,
+            samples_per_second: 0.0,
+            coverage: Coverage::default(),
+            watermark: Watermark::default(),
+            outbox_frames: 0,
+            outbox_bytes: 0,
+            accounts: Vec::new(),
+            children: Vec::new(),
+        }
+    }
+
+    /// What a monitor says of itself when its process has just started at `now`.
+    #[must_use]
+    pub fn started(self, version: &str, incarnation: Incarnation, now: Timestamp) -> NodeStatus {
+        NodeStatus { version: version.to_owned(), incarnation, at: now, started: now, is_connected: true, ..self }
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use firetower_api::{Common, Readiness, Reload, common, reload_on_signal, serve};
 use firetower_daemon::{Listener, Surroundings, Tasks, blocking};
-use firetower_model::{NodeStatus, Role, Target, Timestamp};
+use firetower_model::{NodeStatus, Role, Target};
 use firetower_relay::{ExposedStatus, Identity, Link, Outlet, ParentEvent, RelayMetrics, keep, maintain_rows};
 use firetower_store::{Options, Store};
 use firetower_topology::{Datacenter, Node, Topology};
@@ -63,7 +63,9 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let store = blocking(|| Store::open(&data, &Options::new(now, surroundings.random.next_u64())))?;
     let parents: Vec<String> = topology.globals.iter().map(|global| global.name.clone()).collect();
     let outlet = Outlet::open(&store, &parents)?;
-    let status = watch::Sender::new(first_status(&node, &datacenter, &store, http.local_address(), now));
+    let place = (&datacenter.region, &datacenter.name);
+    let status = NodeStatus::silent(&node.name, Role::Primary, place.0, place.1, http.local_address());
+    let status = watch::Sender::new(status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), now));
     let mut registry = Registry::default();
     let metrics = RelayMetrics::register(&mut registry);
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
@@ -183,28 +185,4 @@ fn finish(
         });
     }
     if overran.is_empty() { Ok(()) } else { Err(Error::Overran { grace, tasks: overran }) }
-}
-
-fn first_status(node: &Node, datacenter: &Datacenter, store: &Store, http: &str, now: Timestamp) -> NodeStatus {
-    NodeStatus {
-        node: node.name.clone(),
-        role: Role::Primary,
-        version: env!("CARGO_PKG_VERSION").into(),
-        incarnation: store.incarnation(),
-        at: now,
-        started: now,
-        http: http.to_owned(),
-        region: datacenter.region.clone(),
-        datacenter: datacenter.name.clone(),
-        is_connected: true,
-        targets: Default::default(),
-        active_series: 0,
-        samples_per_second: 0.0,
-        coverage: Default::default(),
-        watermark: Default::default(),
-        outbox_frames: 0,
-        outbox_bytes: 0,
-        accounts: Vec::new(),
-        children: Vec::new(),
-    }
 }

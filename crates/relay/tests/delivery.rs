@@ -1,13 +1,16 @@
 //! A child and a parent over a real connection: every frame is applied once, and forgotten when it is acknowledged.
 
+// A test may panic; the configured exception does not reach its own functions outside of `#[test]`.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use firetower_daemon::{Clock, Connector, Listener, Random};
 use firetower_model::labels::NAME;
 use firetower_model::{
-    Assignment, Body, Coverage, Cross, Epoch, Generation, HealthCounts, HealthReport, Incarnation, Labels, NodeStatus,
-    Revision, Role, Timestamp, Watermark, Window, WindowRows,
+    Assignment, Body, Coverage, Cross, Epoch, Generation, HealthReport, Labels, NodeStatus, Revision, Role, Timestamp,
+    Watermark, Window, WindowRows,
 };
 use firetower_relay::{Children, Error, Identity, Link, Outlet, Parent, RelayMetrics, keep};
 use firetower_store::{Batch, Options, Store};
@@ -16,9 +19,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+/// A frame's weight, and the key and sum of each of its rows.
+type Heard = (u64, Vec<(Labels, f64)>);
+
 /// Remembers what it was told to apply.
 #[derive(Clone, Default)]
-struct Applied(Arc<Mutex<Vec<(u64, Vec<(Labels, f64)>)>>>);
+struct Applied(Arc<Mutex<Vec<Heard>>>);
 
 struct Recorder {
     store: Store,
@@ -74,27 +80,7 @@ fn open(directory: &tempfile::TempDir, name: &str) -> Store {
 }
 
 fn status() -> NodeStatus {
-    NodeStatus {
-        node: "s0".into(),
-        role: Role::Secondary,
-        version: "0".into(),
-        incarnation: Incarnation { created: Timestamp::from_millis(1), random: 7 },
-        at: Timestamp::from_millis(1),
-        started: Timestamp::from_millis(1),
-        http: String::new(),
-        region: "eu".into(),
-        datacenter: "dub".into(),
-        is_connected: true,
-        targets: HealthCounts::default(),
-        active_series: 0,
-        samples_per_second: 0.0,
-        coverage: Coverage::default(),
-        watermark: Watermark::default(),
-        outbox_frames: 0,
-        outbox_bytes: 0,
-        accounts: Vec::new(),
-        children: Vec::new(),
-    }
+    NodeStatus::silent("s0", Role::Secondary, "eu", "dub", "")
 }
 
 /// Pushes a window with a row for each of `values`, durable and published.

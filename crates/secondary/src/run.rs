@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use firetower_api::{Common, Readiness, Reload, common, query, reload_on_signal, serve};
 use firetower_daemon::{Clock, Ended, Listener, Surroundings, Tasks, blocking};
-use firetower_model::{Assignment, Generation, NodeStatus, Role, Timestamp, Window};
+use firetower_model::{Assignment, Generation, NodeStatus, Role, Window};
 use firetower_relay::{ExposedStatus, Identity, Link, Outlet, RelayMetrics};
 use firetower_scrape::{Buffers, Client, PageShapes, ScrapeMetrics, Scraper, Tls};
 use firetower_store::{Options, Store};
@@ -84,7 +84,9 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let store = blocking(|| open_store(&data, &surroundings))?;
     let parents: Vec<String> = datacenter.primaries.iter().map(|primary| primary.name.clone()).collect();
     let outlet = Outlet::open(&store, &parents)?;
-    let status = first_status(&node.name, &datacenter, &store, http.local_address(), clock.now());
+    let place = (&datacenter.region, &datacenter.name);
+    let status = NodeStatus::silent(&node.name, Role::Secondary, place.0, place.1, http.local_address());
+    let status = status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), clock.now());
     let mut base = Base::new(store.clone(), status, Some(Arc::clone(&outlet)));
     let relay_metrics = RelayMetrics::register(&mut base.registry);
     let place = Place {
@@ -167,14 +169,8 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
     let StandaloneSetup { surroundings, scrape_configs, base: folder, data, retention, http, reload, grace } = setup;
     let clock = surroundings.clock.clone();
     let store = blocking(|| open_store(&data, &surroundings))?;
-    let nowhere = Datacenter {
-        name: String::new(),
-        region: String::new(),
-        primaries: Vec::new(),
-        secondaries: Vec::new(),
-        scrape_configs: Vec::new(),
-    };
-    let status = first_status("standalone", &nowhere, &store, http.local_address(), clock.now());
+    let status = NodeStatus::silent("standalone", Role::Secondary, "", "", http.local_address());
+    let status = status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), clock.now());
     let mut base = Base::new(store, status, None);
     let place = Place {
         node: "standalone".into(),
@@ -408,28 +404,4 @@ fn end((failed, overran): (Vec<Ended<Error>>, Vec<&'static str>), grace: Duratio
         });
     }
     if overran.is_empty() { Ok(()) } else { Err(Error::Overran { grace, tasks: overran }) }
-}
-
-fn first_status(node: &str, datacenter: &Datacenter, store: &Store, http: &str, now: Timestamp) -> NodeStatus {
-    NodeStatus {
-        node: node.to_owned(),
-        role: Role::Secondary,
-        version: env!("CARGO_PKG_VERSION").into(),
-        incarnation: store.incarnation(),
-        at: now,
-        started: now,
-        http: http.to_owned(),
-        region: datacenter.region.clone(),
-        datacenter: datacenter.name.clone(),
-        is_connected: true,
-        targets: Default::default(),
-        active_series: 0,
-        samples_per_second: 0.0,
-        coverage: Default::default(),
-        watermark: Default::default(),
-        outbox_frames: 0,
-        outbox_bytes: 0,
-        accounts: Vec::new(),
-        children: Vec::new(),
-    }
 }

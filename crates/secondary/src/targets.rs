@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use firetower_model::{MetricId, ShapeId, Target};
 use firetower_scrape::{ScrapeOptions, Scraper, run_target};
@@ -11,6 +12,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::resolver::Resolver;
+
+/// How long scrapes in flight may take once all is being stopped, so that what comes after them has its time too.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 /// What the tasks of all targets share.
 pub(crate) struct Scraping {
@@ -69,10 +73,14 @@ impl Targets {
         while self.tasks.try_join_next().is_some() {}
     }
 
-    /// Stops all scraping; scrapes in flight are finished.
+    /// Stops all scraping; scrapes in flight are finished, unless a target takes longer than [`STOP_LIMIT`].
     pub(crate) async fn stop(mut self) {
         self.running.values().for_each(|running| running.cancel.cancel());
-        while self.tasks.join_next().await.is_some() {}
+        let finish = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_LIMIT, finish).await.is_err() {
+            tracing::warn!(scrapes = self.tasks.len(), limit = ?STOP_LIMIT, "scrapes in flight were cut off");
+            self.tasks.shutdown().await;
+        }
     }
 
     fn start(&mut self, index: u32, target: &Target, config: Arc<ScrapeConfig>) -> Running {
