@@ -10,7 +10,7 @@ use firetower_daemon::{Clock, Ended, Listener, Surroundings, Tasks, blocking};
 use firetower_model::{Assignment, Generation, NodeStatus, Role, Window};
 use firetower_relay::{ExposedStatus, Identity, Link, Outlet, RelayMetrics};
 use firetower_scrape::{Buffers, Client, PageShapes, ScrapeMetrics, Scraper, Tls};
-use firetower_store::{Options, Store};
+use firetower_store::{Batch, Options, Store};
 use firetower_topology::{Datacenter, Node, Retention, ScrapeConfig, Topology};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -107,12 +107,14 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let (events, heard) = mpsc::channel(16);
     let (to_assign, assignments) = mpsc::channel(4);
     let (to_snapshot, snapshots) = mpsc::channel(4);
-    if let Some(share) = persisted {
+    if let Some(share) = persisted.clone() {
+        // The channel is empty: there is room.
         let _ = to_assign.try_send(share);
     }
     let taken = watch::Sender::new(followed);
     let (to_configure, configured) = mpsc::channel(4);
-    let inputs = Inputs { assignments, configured, snapshots, configs: datacenter.scrape_configs.clone() };
+    let configs = datacenter.scrape_configs.clone();
+    let inputs = Inputs { assignments, configured, snapshots, configs, persisted };
     base.start(&surroundings, place, budget, inputs, taken.clone(), topology.retention)?;
     base.tasks.start("listen to parents", |cancel| {
         listen_to_parents(parents, heard, to_assign, to_snapshot, followed, cancel)
@@ -189,7 +191,7 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
         tracing::warn!(complaint, "target left out");
     }
     let _ = to_assign.try_send(Assignment::new(Generation(1), clock.now(), discovered.targets));
-    let inputs = Inputs { assignments, configured, snapshots, configs: scrape_configs };
+    let inputs = Inputs { assignments, configured, snapshots, configs: scrape_configs, persisted: None };
     let taken = watch::Sender::new(Default::default());
     base.start(&surroundings, place, budget, inputs, taken, retention)?;
     let reload = reloading_alone(reload, folder, clock.clone(), to_configure, to_assign);
@@ -228,6 +230,8 @@ struct Inputs {
     configured: mpsc::Receiver<Vec<ScrapeConfig>>,
     snapshots: mpsc::Receiver<()>,
     configs: Vec<ScrapeConfig>,
+    /// The share followed before a restart: windows left unfinished are those of its targets.
+    persisted: Option<Assignment>,
 }
 
 /// What both kinds of secondary have.
@@ -268,8 +272,13 @@ impl Base {
             store.note("health/version")?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
         let census = Census::new(&place.node, &place.datacenter, version);
         let (window, late_window) = (place.window, place.late_window);
-        let collector =
+        let mut collector =
             blocking(|| Collector::open(place, store.clone(), self.outlet.clone(), plans, census, clock.now()))?;
+        if let Some(share) = inputs.persisted {
+            let mut batch = Batch::default();
+            blocking(|| collector.assign(share, clock.now(), &mut batch))?;
+            store.commit(batch)?;
+        }
         let (leading, base_shape) = collector.leading();
         let (to_collector, scrapes) = mpsc::channel(SCRAPES_MAX);
         let (to_assign, assigns) = mpsc::channel(1);

@@ -45,10 +45,19 @@ impl Shares {
 
     /// Adds a newer share; the first one also stands for all time before it.
     pub(crate) fn push(&mut self, share: Share) {
-        if self.0[0].assignment.generation == Generation(0) || self.0.len() == SHARES_MAX {
+        let newest = self.0.last().map(|newest| (newest.assignment.generation, newest.assignment.fingerprint));
+        if newest == Some((share.assignment.generation, share.assignment.fingerprint)) {
+            return;
+        }
+        if self.is_unset() || self.0.len() == SHARES_MAX {
             self.0.remove(0);
         }
         self.0.push(Arc::new(share));
+    }
+
+    /// Tells whether no share has been taken yet.
+    pub(crate) fn is_unset(&self) -> bool {
+        self.0[0].assignment.generation == Generation(0)
     }
 
     /// Returns the share that holds in `window`.

@@ -25,6 +25,10 @@ impl Collector {
     /// Returns whether frames were written; they may be sent once the store is synced.
     pub(crate) fn close_due(&mut self, now: Timestamp) -> Result<bool, Error> {
         let due_until = Window::containing(now - CLOSE_DELAY, self.place.window).start();
+        if self.shares.is_unset() {
+            self.closed_until = self.closed_until.max(due_until);
+            return Ok(false);
+        }
         let mut is_written = false;
         while self.closed_until < due_until {
             let window = Window::containing(self.closed_until, self.place.window);
