@@ -15,7 +15,6 @@ fn everything_that_is_scraped_is_at_the_top() -> Result<()> {
         }
         let grid = tree.grid();
         tree.wait_exact("global-0", grid)?;
-        tree.wait_exact("dub-p0", grid).or_else(|error| allow_no_rows(tree, error))?;
 
         let rows = tree.rows("global-0", tree.grid_since(from_ms))?;
         let ups: Vec<_> = rows.points.iter().filter(|((key, _), _)| key.name == "up").collect();
@@ -27,11 +26,6 @@ fn everything_that_is_scraped_is_at_the_top() -> Result<()> {
         wait_for("accounts close", Duration::from_secs(20), || check_account(&tree.ask("global-0")).map(Some))?;
         check_health(tree, layout.targets)
     })
-}
-
-/// A primary need not answer for rows; if it does, they must be right.
-fn allow_no_rows(tree: &Tree, error: anyhow::Error) -> Result<()> {
-    if tree.ask("dub-p0").get("/api/v1/rows")?.0 == 404 { Ok(()) } else { Err(error) }
 }
 
 fn check_health(tree: &Tree, targets: usize) -> Result<()> {
