@@ -36,11 +36,6 @@ impl Coverage {
     pub fn ratio(&self) -> f64 {
         if self.expected == 0 { 1.0 } else { self.reported as f64 / self.expected as f64 }
     }
-
-    /// Tells whether nothing was lost.
-    pub fn is_complete(&self) -> bool {
-        self.lost == 0
-    }
 }
 
 /// Which (target, slot) pairs of a window a frame stands for, one bit each.

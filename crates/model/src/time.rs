@@ -76,11 +76,6 @@ impl TimeRange {
     pub fn contains(self, at: Timestamp) -> bool {
         self.start <= at && at < self.end
     }
-
-    /// Tells whether the two share a moment.
-    pub fn overlaps(self, other: TimeRange) -> bool {
-        self.start < other.end && other.start < self.end
-    }
 }
 
 /// A half-open range of time that starts at a multiple of its length since the unix epoch.

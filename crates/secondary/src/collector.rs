@@ -312,8 +312,11 @@ impl Collector {
     }
 
     fn mark_for_recompute(&mut self, window: Window, since: Timestamp) {
+        if self.outlet.is_none() {
+            return;
+        }
         if window.start() < self.closed_until {
-            if self.outlet.is_some() && window.end() + self.place.late_window > since {
+            if window.end() + self.place.late_window > since {
                 self.late.entry(window.start()).or_insert(since);
             }
         } else {
