@@ -33,7 +33,7 @@ pub use discovery::{Resolved, read_target_groups, resolve_targets};
 pub use metric::{is_metric_shareable, metric_labels};
 pub use quantity::{format_duration, parse_duration, parse_size};
 pub use relabel::{Action, Rule, relabel};
-pub use scrape_config::{FileSd, ScrapeConfig, TargetGroup};
+pub use scrape_config::{DnsKind, DnsSd, FileSd, HttpSd, Protocol, ScrapeConfig, TargetGroup};
 pub use standalone::{CheckedScrape, read_scrape_config};
 pub use topology::{
     Checked, Datacenter, Defaults, Instance, Node, Place, Profile, Region, Retention, RowBudget, Service, Topology,

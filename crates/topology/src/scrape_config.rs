@@ -5,6 +5,8 @@ mod read;
 
 use std::time::Duration;
 
+use firetower_model::HttpAccess;
+
 use crate::complaint::Place;
 use crate::relabel::Rule;
 
@@ -30,6 +32,24 @@ pub struct ScrapeConfig {
     pub honor_labels: bool,
     /// Whether a page's own timestamps count.
     pub honor_timestamps: bool,
+    /// Whether a series with timestamps of its own ends when it is missing from a page.
+    pub track_timestamps_staleness: bool,
+    /// The formats to ask for, the best first.
+    pub protocols: Vec<Protocol>,
+    /// How a page is read whose type is missing or not known; such a page fails if there is none.
+    pub fallback_protocol: Option<Protocol>,
+    /// Whether pages may be compressed.
+    pub is_compressed: bool,
+    /// How its targets are asked.
+    pub http: HttpAccess,
+    /// Most targets after relabelling; above it, none is scraped. 0 for any number.
+    pub target_limit: u64,
+    /// Most labels of a series, after relabelling; 0 for any number.
+    pub label_limit: u64,
+    /// Most bytes of a label's name; 0 for any number.
+    pub label_name_length_limit: u64,
+    /// Most bytes of a label's value; 0 for any number.
+    pub label_value_length_limit: u64,
     /// Most samples that a page may have after relabelling; 0 for any number.
     pub sample_limit: u64,
     /// Most bytes that a page may have, unpacked; 0 for any number.
@@ -38,6 +58,10 @@ pub struct ScrapeConfig {
     pub static_groups: Vec<TargetGroup>,
     /// Files with targets.
     pub file_sd: Vec<FileSd>,
+    /// Servers that list targets.
+    pub http_sd: Vec<HttpSd>,
+    /// Names whose records are targets.
+    pub dns_sd: Vec<DnsSd>,
     /// Rules for the labels of targets.
     pub relabel: Vec<Rule>,
     /// Rules for the labels of series.
@@ -64,4 +88,62 @@ pub struct FileSd {
     pub files: Vec<String>,
     /// How long until the files are looked at again.
     pub refresh_interval: Duration,
+}
+
+/// A server that lists targets as JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSd {
+    /// Where the list is.
+    pub url: String,
+    /// How long until it is asked again.
+    pub refresh_interval: Duration,
+    /// How it is asked.
+    pub http: HttpAccess,
+}
+
+/// Names to look up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsSd {
+    /// The names.
+    pub names: Vec<String>,
+    /// Which of their records are targets.
+    pub kind: DnsKind,
+    /// The port of records that name none.
+    pub port: u16,
+    /// How long until they are looked up again.
+    pub refresh_interval: Duration,
+}
+
+/// A type of DNS records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsKind {
+    /// Host and port of a service.
+    Srv,
+    /// IPv4 addresses.
+    A,
+    /// IPv6 addresses.
+    Aaaa,
+    /// Hosts that take mail.
+    Mx,
+    /// Hosts that serve a zone.
+    Ns,
+}
+
+/// A format of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// OpenMetrics 1.0.0.
+    OpenMetrics1,
+    /// OpenMetrics 0.0.1, read as 1.0.0.
+    OpenMetrics0,
+    /// Prometheus text 1.0.0: names may be any UTF-8.
+    Text1,
+    /// Prometheus text 0.0.4.
+    Text0,
+}
+
+impl Protocol {
+    /// The formats asked for unless a job says otherwise, as Prometheus does without native histograms.
+    pub const DEFAULT: [Protocol; 4] =
+        [Protocol::OpenMetrics1, Protocol::OpenMetrics0, Protocol::Text1, Protocol::Text0];
 }

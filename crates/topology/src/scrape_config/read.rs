@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{FileSd, ScrapeConfig, TargetGroup, refusal};
+use firetower_model::HttpAccess;
+
+use super::{FileSd, Protocol, ScrapeConfig, TargetGroup, refusal};
 use crate::relabel::read_rules;
 use crate::walk::{Fields, Walk};
 use crate::yaml::Node;
@@ -79,10 +81,21 @@ fn read_scrape_config(walk: &mut Walk<'_>, fields: &Fields<'_>, defaults: Scrape
         params: read_params(walk, fields),
         honor_labels: fields.flag(walk, "honor_labels").unwrap_or(false),
         honor_timestamps: fields.flag(walk, "honor_timestamps").unwrap_or(true),
+        track_timestamps_staleness: false,
+        protocols: Protocol::DEFAULT.into(),
+        fallback_protocol: None,
+        is_compressed: true,
+        http: HttpAccess::default(),
+        target_limit: 0,
+        label_limit: 0,
+        label_name_length_limit: 0,
+        label_value_length_limit: 0,
         sample_limit: fields.count(walk, "sample_limit").unwrap_or(defaults.sample_limit),
         body_size_limit: fields.size(walk, "body_size_limit").unwrap_or(defaults.body_size_limit),
         static_groups: read_groups(walk, static_configs, "static"),
         file_sd: fields.items(walk, "file_sd_configs").iter().map(|item| read_file_sd(walk, item)).collect(),
+        http_sd: Vec::new(),
+        dns_sd: Vec::new(),
         relabel: read_rules(walk, relabel_configs),
         metric_relabel: read_rules(walk, metric_relabel_configs),
         place: fields.place,
