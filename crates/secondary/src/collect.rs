@@ -59,10 +59,13 @@ pub(crate) async fn collect(mut state: Collecting, cancel: CancellationToken) ->
         tokio::select! {
             biased;
             () = cancel.cancelled() => break,
-            _ = ticks.tick() => blocking(|| {
+            _ = ticks.tick() => {
+                // A few scrapes are taken in faster than another thread is woken.
                 state.take_waiting(&mut scrapes)?;
-                state.tick(&mut due)
-            })?,
+                if state.is_due(&due) {
+                    blocking(|| state.tick(&mut due))?;
+                }
+            }
             Some(assign) = state.assigns.recv() => blocking(|| state.assign(assign))?,
             Some(()) = state.snapshots.recv() => state.collector.want_health_snapshot(),
         }
@@ -118,6 +121,12 @@ impl Collecting {
         // Whoever asked is gone only when all is being stopped.
         let _ = assign.indexes.send(indexes);
         Ok(())
+    }
+
+    /// Tells whether there is more to do than to take scrapes in.
+    fn is_due(&self, due: &Due) -> bool {
+        let now = self.clock.now();
+        [due.sync, due.report, due.forget].into_iter().any(|at| at <= now) || self.collector.is_close_due(now)
     }
 
     fn tick(&mut self, due: &mut Due) -> Result<(), Error> {

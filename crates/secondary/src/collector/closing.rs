@@ -20,6 +20,11 @@ pub(super) const CLOSE_DELAY: Duration = Duration::from_secs(1);
 pub(super) const LATE_LINGER: Duration = Duration::from_secs(2);
 
 impl Collector {
+    /// Tells whether a window is due at `now`.
+    pub(crate) fn is_close_due(&self, now: Timestamp) -> bool {
+        self.closed_until < Window::containing(now - CLOSE_DELAY, self.place.window).start()
+    }
+
     /// Closes the windows that are due at `now` and puts out again those that something late came to.
     ///
     /// Returns whether frames were written; they may be sent once the store is synced.
