@@ -28,7 +28,7 @@ use crate::plan::{DROPPED_NOTE, Plans};
 use crate::targets::{Scraping, Targets};
 
 /// Scrapes that wait for the collector; more make their targets wait.
-const SCRAPES_MAX: usize = 256;
+const SCRAPES_MAX: usize = 1_024;
 /// How often closed buckets are settled and old ones dropped.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
 /// Memory that settling may use for samples, in bytes.
