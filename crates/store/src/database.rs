@@ -34,6 +34,8 @@ pub(crate) const FAMILIES: [(&str, bool); 12] = [
 
 /// How long a bucket of raw samples is, unless said otherwise.
 const BUCKET_LENGTH: Duration = Duration::from_secs(7200);
+/// Rows come in time order for each target: where its last one went into memory is where the next one goes.
+const HINTED_BY_TARGET: &str = "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.8;";
 const FORMAT_KEY: &[u8] = b"format";
 const INCARNATION_KEY: &[u8] = b"incarnation";
 
@@ -91,10 +93,14 @@ impl Store {
         db_options.set_max_open_files(512);
         db_options.set_max_background_jobs(2);
         db_options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
-        let families = FAMILIES.map(|(name, is_compressed)| {
-            ColumnFamilyDescriptor::new(name, family_options(&cache, options.write_buffer_bytes, is_compressed))
-        });
         let open = |source| Error::Open { path: path.into(), source };
+        let mut families = Vec::with_capacity(FAMILIES.len());
+        for (name, is_compressed) in FAMILIES {
+            let start = if name == "raw_rows" { HINTED_BY_TARGET } else { "" };
+            let start = rocksdb::Options::default().get_options_from_string(start).map_err(open)?;
+            let options = family_options(start, &cache, options.write_buffer_bytes, is_compressed);
+            families.push(ColumnFamilyDescriptor::new(name, options));
+        }
         let db = DB::open_cf_descriptors(&db_options, path, families).map_err(open)?;
         let incarnation = check_format(&db, path, options)?;
         let tree = Arc::new(Tree::load(&db)?);
@@ -135,14 +141,18 @@ impl Store {
     }
 }
 
-fn family_options(cache: &Cache, write_buffer_bytes: usize, is_compressed: bool) -> rocksdb::Options {
+fn family_options(
+    mut options: rocksdb::Options,
+    cache: &Cache,
+    write_buffer_bytes: usize,
+    is_compressed: bool,
+) -> rocksdb::Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(5);
     table.set_block_size(16 << 10);
-    let mut options = rocksdb::Options::default();
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(write_buffer_bytes / 2);
     options.set_compression_type(if is_compressed {
