@@ -16,6 +16,7 @@ mod assign;
 mod complaint;
 mod consequences;
 mod discovery;
+mod keys;
 mod metric;
 mod quantity;
 mod relabel;
@@ -30,10 +31,14 @@ pub use complaint::Complaint;
 pub use complaint::Place as FilePlace;
 pub use consequences::{Consequences, DetectionTime, Load, consequences};
 pub use discovery::{Resolved, read_target_groups, resolve_targets};
+pub use keys::key_reference;
 pub use metric::{is_metric_shareable, metric_labels};
 pub use quantity::{format_duration, parse_duration, parse_size};
 pub use relabel::{Action, Rule, relabel};
-pub use scrape_config::{DnsKind, DnsSd, FileSd, HttpSd, Protocol, ScrapeConfig, TargetGroup};
+pub use scrape_config::{
+    BODY_SIZE_LIMIT, DnsKind, DnsSd, FileSd, HttpSd, LABEL_LIMIT, LABEL_NAME_LENGTH_LIMIT, LABEL_VALUE_LENGTH_LIMIT,
+    Protocol, SAMPLE_LIMIT, ScrapeConfig, TARGET_LIMIT, TargetGroup,
+};
 pub use standalone::{CheckedScrape, read_scrape_config};
 pub use topology::{
     Checked, Datacenter, Defaults, Instance, Node, Place, Profile, Region, Retention, RowBudget, Service, Topology,

@@ -72,6 +72,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "GB" | "GiB" => 3,
         "TB" | "TiB" => 4,
         "PB" | "PiB" => 5,
+        "EB" | "EiB" => 6,
         _ => return Err(malformed()),
     };
     if rest.is_empty() { number.checked_mul(1 << (10 * power)).ok_or_else(malformed) } else { Err(malformed()) }
@@ -152,6 +153,7 @@ mod tests {
             ("GB", None),
             ("1G", None),
             ("1GB5", None),
+            ("1EB", Some(1 << 60)),
             ("99999999PB", None),
         ];
         for (text, bytes) in cases {

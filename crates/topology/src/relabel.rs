@@ -3,6 +3,7 @@
 //! Source: Prometheus `model/relabel/relabel.go`.
 
 mod label_set;
+mod pattern;
 mod read;
 
 use regex::Regex;
@@ -23,6 +24,8 @@ pub enum Action {
     KeepEqual,
     /// Drops the set if the target label equals the source.
     DropEqual,
+    /// Writes the source's hash modulo the modulus into the target label.
+    HashMod,
     /// Writes the source in lower case into the target label.
     Lowercase,
     /// Writes the source in upper case into the target label.
@@ -42,6 +45,7 @@ pub struct Rule {
     pub(crate) separator: String,
     /// Matches only the whole of its input; `.` matches a line feed too.
     pub(crate) regex: Regex,
+    pub(crate) modulus: u64,
     pub(crate) target_label: String,
     pub(crate) replacement: String,
     pub(crate) action: Action,
@@ -52,6 +56,7 @@ impl PartialEq for Rule {
         self.source_labels == other.source_labels
             && self.separator == other.separator
             && self.regex.as_str() == other.regex.as_str()
+            && self.modulus == other.modulus
             && self.target_label == other.target_label
             && self.replacement == other.replacement
             && self.action == other.action
@@ -79,8 +84,9 @@ impl Rule {
             Action::KeepEqual => return labels.get(&self.target_label) == value,
             Action::DropEqual => return labels.get(&self.target_label) != value,
             Action::Replace => self.replace(labels, &value),
-            Action::Lowercase => labels.set(&self.target_label, value.to_lowercase()),
-            Action::Uppercase => labels.set(&self.target_label, value.to_uppercase()),
+            Action::HashMod => labels.set(&self.target_label, hash_modulo(&value, self.modulus).to_string()),
+            Action::Lowercase => labels.set(&self.target_label, lowercase(&value)),
+            Action::Uppercase => labels.set(&self.target_label, uppercase(&value)),
             Action::LabelMap => self.map_names(labels),
             Action::LabelDrop => labels.retain(|name| !self.regex.is_match(name)),
             Action::LabelKeep => labels.retain(|name| self.regex.is_match(name)),
@@ -108,6 +114,26 @@ impl Rule {
             labels.set(&name, value);
         }
     }
+}
+
+/// Returns the last 8 bytes of the MD5, the first of them the highest, modulo `modulus`.
+fn hash_modulo(value: &str, modulus: u64) -> u64 {
+    let low = u128::from_be_bytes(md5::compute(value).0) & u128::from(u64::MAX);
+    (low % u128::from(modulus)) as u64
+}
+
+/// Writes each character in lower case on its own, as Go does: a final sigma is like any other.
+fn lowercase(text: &str) -> String {
+    text.chars().filter_map(|c| c.to_lowercase().next()).collect()
+}
+
+/// Writes each character in upper case that has one of a single character, as Go does: `ß` stays.
+fn uppercase(text: &str) -> String {
+    let upper = |c: char| {
+        let mut upper = c.to_uppercase();
+        if upper.len() == 1 { upper.next().unwrap_or(c) } else { c }
+    };
+    text.chars().map(upper).collect()
 }
 
 /// Applies `rules` in order; returns whether the set is kept.

@@ -1,6 +1,11 @@
 //! `scrape_configs`: how the targets of one job are found, scraped and labelled.
 
-mod advice;
+mod discoveries;
+mod http;
+mod keys;
+mod limits;
+mod paths;
+mod protocols;
 mod read;
 
 use std::time::Duration;
@@ -10,8 +15,14 @@ use firetower_model::HttpAccess;
 use crate::complaint::Place;
 use crate::relabel::Rule;
 
-pub(crate) use advice::refusal;
-pub(crate) use read::{ScrapeDefaults, read_groups, read_interval_and_timeout, read_scrape_configs};
+pub use limits::{
+    BODY_SIZE_LIMIT, LABEL_LIMIT, LABEL_NAME_LENGTH_LIMIT, LABEL_VALUE_LENGTH_LIMIT, SAMPLE_LIMIT, TARGET_LIMIT,
+};
+
+pub(crate) use discoveries::read_groups;
+pub(crate) use keys::{RULE, SECTIONS, UNUSED};
+pub(crate) use limits::LIMIT_KEYS;
+pub(crate) use read::{ScrapeDefaults, read_scrape_configs};
 
 /// One entry of `scrape_configs`, checked; every value that the file leaves out is filled in.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,54 +1,36 @@
 //! A plain Prometheus configuration file, for a secondary that runs alone.
 
+mod keys;
+
+use std::path::Path;
 use std::time::Duration;
 
 use crate::complaint::Complaint;
-use crate::scrape_config::{ScrapeConfig, ScrapeDefaults, read_interval_and_timeout, read_scrape_configs, refusal};
+use crate::scrape_config::{ScrapeConfig, ScrapeDefaults, UNUSED, read_scrape_configs};
 use crate::walk::{Fields, Walk};
 use crate::yaml::{self, Node};
 
-const KEYS: [&str; 11] = [
-    "global",
-    "scrape_configs",
-    "rule_files",
-    "alerting",
-    "remote_write",
-    "remote_read",
-    "storage",
-    "tracing",
-    "otlp",
-    "runtime",
-    "scrape_config_files",
-];
+pub(crate) use keys::SECTIONS;
+use keys::{FILE, GLOBAL, INCLUDED};
 
-const GLOBAL_KEYS: [&str; 8] = [
-    "scrape_interval",
-    "scrape_timeout",
-    "evaluation_interval",
-    "external_labels",
-    "sample_limit",
-    "body_size_limit",
-    "rule_query_offset",
-    "query_log_file",
-];
-
-/// What Prometheus takes where its file says nothing.
-const DEFAULTS: ScrapeDefaults = ScrapeDefaults {
-    interval: Duration::from_secs(60),
-    timeout: Duration::from_secs(10),
-    sample_limit: 0,
-    body_size_limit: 0,
-};
+/// Time between two scrapes where the file says nothing, as in Prometheus.
+const SCRAPE_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a scrape may take where the file says nothing, as in Prometheus.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A Prometheus configuration file without faults, as far as it is about scraping.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct CheckedScrape {
-    /// Labels for what leaves the secondary, sorted by name.
+    /// Labels for what leaves the secondary, sorted by name; variables are not written out yet.
     pub external_labels: Vec<(String, String)>,
     /// The jobs in file order.
     pub scrape_configs: Vec<ScrapeConfig>,
+    /// Further files with jobs, as written, relative to the file; the last part may hold `*`.
+    pub scrape_config_files: Vec<String>,
     /// What is in the file and is ignored, in file order.
     pub warnings: Vec<Complaint>,
+    /// What holds for jobs of further files too.
+    defaults: ScrapeDefaults,
 }
 
 /// Reads a Prometheus configuration file: its `global` and `scrape_configs`; its other sections are ignored with a
@@ -58,36 +40,79 @@ pub struct CheckedScrape {
 /// Every fault found, each with its line and column, in file order.
 pub fn read_scrape_config(file_name: &str, text: &str) -> Result<CheckedScrape, Vec<Complaint>> {
     let mut walk = Walk::new(file_name);
-    let mut checked = CheckedScrape { external_labels: Vec::new(), scrape_configs: Vec::new(), warnings: Vec::new() };
+    let mut checked = CheckedScrape {
+        external_labels: Vec::new(),
+        scrape_configs: Vec::new(),
+        scrape_config_files: Vec::new(),
+        warnings: Vec::new(),
+        defaults: ScrapeDefaults::new(SCRAPE_INTERVAL, SCRAPE_TIMEOUT),
+    };
     match yaml::parse(text) {
-        Ok(tree) => read_file(&mut walk, &tree, &mut checked),
+        Ok(tree) => checked.take(&mut walk, &tree),
         Err(fault) => walk.complain(fault.place, fault.message),
     }
     checked.warnings = walk.finish()?;
     Ok(checked)
 }
 
-fn read_file(walk: &mut Walk<'_>, tree: &Node, checked: &mut CheckedScrape) {
-    let fields = Fields::new(walk, tree, "the configuration", &KEYS, |_| None);
-    let mut defaults = DEFAULTS;
-    if let Some(node) = fields.get("global") {
-        let global = Fields::new(walk, node, "global", &GLOBAL_KEYS, refusal);
-        (defaults.interval, defaults.timeout) =
-            read_interval_and_timeout(walk, &global, DEFAULTS.interval, DEFAULTS.timeout);
-        defaults.sample_limit = global.count(walk, "sample_limit").unwrap_or(DEFAULTS.sample_limit);
-        defaults.body_size_limit = global.size(walk, "body_size_limit").unwrap_or(DEFAULTS.body_size_limit);
-        checked.external_labels = global.labels(walk, "external_labels");
+impl CheckedScrape {
+    /// Takes in a file that `scrape_config_files` names: its jobs, and what is to be minded about it. `file_name` is
+    /// only for the complaints; relative paths in it start at `folder`.
+    ///
+    /// # Errors
+    /// Every fault found, each with its line and column, in file order; nothing is taken in then.
+    pub fn include(&mut self, file_name: &str, folder: &Path, text: &str) -> Result<(), Vec<Complaint>> {
+        let mut walk = Walk::new(file_name);
+        let mut configs = match yaml::parse(text) {
+            Ok(tree) => {
+                let fields = Fields::of(&mut walk, &tree, "a file of scrape_config_files", &[INCLUDED]);
+                let items = fields.items(&mut walk, "scrape_configs");
+                read_scrape_configs(&mut walk, items, &self.defaults)
+            }
+            Err(fault) => {
+                walk.complain(fault.place, fault.message);
+                Vec::new()
+            }
+        };
+        for config in &mut configs {
+            if self.scrape_configs.iter().any(|other| other.job_name == config.job_name) {
+                let message = format!("the job_name {:?} is given in another file too", config.job_name);
+                walk.complain(config.place, message);
+            }
+            config.move_paths(folder);
+        }
+        self.warnings.extend(walk.finish()?);
+        self.scrape_configs.append(&mut configs);
+        Ok(())
     }
-    let items = fields.items(walk, "scrape_configs");
-    checked.scrape_configs = read_scrape_configs(walk, items, defaults);
-    for entry in KEYS[2..].iter().filter_map(|key| fields.entry(key)) {
-        walk.warn(entry.key_place, format!("{} is ignored: this secondary only scrapes and stores", entry.key));
+
+    fn take(&mut self, walk: &mut Walk<'_>, tree: &Node) {
+        let fields = Fields::of(walk, tree, "the configuration", &[FILE]);
+        if let Some(node) = fields.get("global") {
+            let global = Fields::of(walk, node, "global", &[GLOBAL, UNUSED]);
+            self.defaults = self.defaults.read(walk, &global);
+            self.external_labels = global.labels(walk, "external_labels");
+        }
+        let items = fields.items(walk, "scrape_configs");
+        self.scrape_configs = read_scrape_configs(walk, items, &self.defaults);
+        let files = fields.items(walk, "scrape_config_files");
+        self.scrape_config_files = files.iter().filter_map(|node| walk.text_as(node, read_pattern)).collect();
+    }
+}
+
+fn read_pattern(text: &str) -> Result<String, String> {
+    let folder = text.rsplit_once('/').map_or("", |(folder, _)| folder);
+    match text {
+        "" => Err("the name of a file must not be empty".into()),
+        _ if folder.contains('*') => Err(format!("{text:?} may hold * in its last part only")),
+        _ => Ok(text.to_owned()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scrape_config::{BODY_SIZE_LIMIT, SAMPLE_LIMIT};
 
     #[test]
     fn defaults_are_those_of_prometheus() {
@@ -97,10 +122,36 @@ mod tests {
         assert_eq!((config.interval.as_secs(), config.timeout.as_secs()), (60, 10));
         assert_eq!((config.metrics_path.as_str(), config.scheme.as_str()), ("/metrics", "http"));
         assert_eq!((config.honor_labels, config.honor_timestamps), (false, true));
-        assert_eq!((config.sample_limit, config.body_size_limit), (0, 0));
+        assert_eq!((config.sample_limit, config.body_size_limit), (SAMPLE_LIMIT, BODY_SIZE_LIMIT));
         let config = job("global: {scrape_interval: 5s, body_size_limit: 10MB}\nscrape_configs: [{job_name: j}]");
         assert_eq!((config.interval.as_secs(), config.timeout.as_secs(), config.body_size_limit), (5, 5, 10 << 20));
         assert_eq!(read("").scrape_configs, []);
+    }
+
+    #[test]
+    fn further_files_bring_jobs_under_the_same_global() {
+        let text =
+            "global: {scrape_interval: 5s}\nscrape_configs: [{job_name: a}]\nscrape_config_files: [jobs/*.yml]\n";
+        let mut checked = read_scrape_config("prometheus.yml", text).unwrap();
+        assert_eq!(checked.scrape_config_files, ["jobs/*.yml"]);
+        let more = "scrape_configs: [{job_name: b, bearer_token_file: token, scrape_failure_log_file: f, \
+                    file_sd_configs: [{files: [t/*.json]}], http_sd_configs: [{url: 'http://a', tls_config: {ca_file: /ca}}]}]";
+        checked.include("jobs/b.yml", Path::new("jobs"), more).unwrap();
+        let [_, config] = &checked.scrape_configs[..] else { panic!("two jobs") };
+        assert_eq!((config.job_name.as_str(), config.interval.as_secs()), ("b", 5));
+        assert_eq!(config.file_sd[0].files, ["jobs/t/*.json"]);
+        assert_eq!(config.secret_files(), [Path::new("jobs/token"), Path::new("/ca")]);
+        assert_eq!(checked.warnings[0].file, "jobs/b.yml");
+
+        let cases = [
+            ("scrape_configs: [{job_name: b}]", "c.yml:1:18: the job_name \"b\" is given in another file too"),
+            ("global: {}", "c.yml:1:1: unknown key \"global\" in a file of scrape_config_files"),
+        ];
+        for (text, expected) in cases {
+            let complaints = checked.include("c.yml", Path::new(""), text).unwrap_err();
+            assert_eq!(complaints.iter().map(Complaint::to_string).collect::<Vec<_>>(), [expected]);
+        }
+        assert_eq!(checked.scrape_configs.len(), 2);
     }
 
     #[test]
@@ -110,8 +161,9 @@ mod tests {
         let checked = read_scrape_config("prometheus.yml", text).unwrap();
         let warnings: Vec<String> = checked.warnings.iter().map(Complaint::to_string).collect();
         let expected = [
-            "prometheus.yml:2:1: rule_files is ignored: this secondary only scrapes and stores",
-            "prometheus.yml:3:1: alerting is ignored: this secondary only scrapes and stores",
+            "prometheus.yml:1:10: evaluation_interval does nothing here: rules are not evaluated yet",
+            "prometheus.yml:2:1: rule_files does nothing here: rules are not evaluated yet",
+            "prometheus.yml:3:1: alerting does nothing here: alerts are not sent yet",
         ];
         assert_eq!(warnings, expected);
         assert_eq!(checked.external_labels, [("a".into(), "1".into()), ("b".into(), "2".into())]);

@@ -3,11 +3,15 @@
 //! A reader never stops at a fault. Where a value cannot be read, it complains and goes on with the default; the
 //! whole is thrown away in the end if there was any complaint.
 
-use std::time::Duration;
+mod fields;
 
 use crate::complaint::{Complaint, Place};
-use crate::quantity::{parse_duration, parse_size};
 use crate::yaml::{Entry, Node, Value};
+
+pub(crate) use fields::Fields;
+
+/// What is said of a value that is not there.
+const NO_VALUE: &str = "must have a value";
 
 /// Collects what is wrong with one file.
 pub(crate) struct Walk<'a> {
@@ -48,7 +52,7 @@ impl<'a> Walk<'a> {
     pub(crate) fn text_as<T>(&mut self, node: &Node, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let result = match &node.value {
             Value::Text(text) => read(text),
-            Value::Null => Err("must have a value".into()),
+            Value::Null => Err(NO_VALUE.into()),
             Value::List(_) => Err("must be a single value, not a list".into()),
             Value::Map(_) => Err("must be a single value, not a mapping".into()),
         };
@@ -59,10 +63,15 @@ impl<'a> Walk<'a> {
         self.text_as(node, |text| Ok(text.to_owned()))
     }
 
-    /// Returns the items of a list; nothing and a complaint if it is none.
+    /// Returns the items of a list, none of which may be without a value; nothing and a complaint if it is none.
     pub(crate) fn items<'t>(&mut self, node: &'t Node) -> &'t [Node] {
         match &node.value {
-            Value::List(items) => return items,
+            Value::List(items) => {
+                for item in items.iter().filter(|item| matches!(item.value, Value::Null)) {
+                    self.complain(item.place, NO_VALUE);
+                }
+                return items;
+            }
             Value::Null => {}
             Value::Text(_) => self.complain(node.place, "must be a list, not a single value"),
             Value::Map(_) => self.complain(node.place, "must be a list, not a mapping"),
@@ -95,113 +104,16 @@ impl<'a> Walk<'a> {
         self.items(node).iter().filter_map(|item| self.text(item)).collect()
     }
 
-    /// Returns names with their values, sorted by name.
+    /// Returns names with their values, sorted by name. A name may be any UTF-8, but not empty.
     pub(crate) fn labels(&mut self, node: &Node) -> Vec<(String, String)> {
         let entries = self.entries(node);
+        for entry in entries.iter().filter(|entry| entry.key.is_empty()) {
+            self.complain(entry.key_place, "the name of a label must not be empty");
+        }
         let mut labels: Vec<(String, String)> =
             entries.iter().filter_map(|entry| Some((entry.key.clone(), self.text(&entry.value)?))).collect();
         labels.sort();
         labels
-    }
-}
-
-/// The keys of one mapping whose keys are known beforehand.
-pub(crate) struct Fields<'t> {
-    /// What the mapping is, for sentences: `a datacenter`.
-    what: &'static str,
-    pub(crate) place: Place,
-    entries: Vec<&'t Entry>,
-}
-
-impl<'t> Fields<'t> {
-    /// Takes a mapping and complains about each key that is not in `known`, with the advice there is for it.
-    pub(crate) fn new(
-        walk: &mut Walk<'_>,
-        node: &'t Node,
-        what: &'static str,
-        known: &[&str],
-        advice: impl Fn(&str) -> Option<String>,
-    ) -> Fields<'t> {
-        let entries = walk.entries(node);
-        for entry in &entries {
-            let key = entry.key.as_str();
-            if known.contains(&key) {
-                continue;
-            }
-            let message = advice(key).unwrap_or_else(|| match nearest(key, known) {
-                Some(meant) => format!("unknown key {key:?} in {what}: did you mean {meant:?}?"),
-                None => format!("unknown key {key:?} in {what}"),
-            });
-            walk.complain(entry.key_place, message);
-        }
-        Fields { what, place: node.place, entries }
-    }
-
-    /// Returns the entry of a key; one without a value counts as absent.
-    pub(crate) fn entry(&self, key: &str) -> Option<&'t Entry> {
-        self.entries.iter().find(|entry| entry.key == key && !matches!(entry.value.value, Value::Null)).copied()
-    }
-
-    pub(crate) fn get(&self, key: &str) -> Option<&'t Node> {
-        self.entry(key).map(|entry| &entry.value)
-    }
-
-    /// Returns where a key's value is, or the mapping itself if there is none.
-    pub(crate) fn place_of(&self, key: &str) -> Place {
-        self.get(key).map_or(self.place, |node| node.place)
-    }
-
-    pub(crate) fn text(&self, walk: &mut Walk<'_>, key: &str) -> Option<String> {
-        walk.text(self.get(key)?)
-    }
-
-    /// Returns a value that must be there and not be empty; complains if it is not.
-    pub(crate) fn required(&self, walk: &mut Walk<'_>, key: &str) -> String {
-        let Some(node) = self.get(key) else {
-            walk.complain(self.place, format!("{} needs the key {key:?}", self.what));
-            return String::new();
-        };
-        let text = walk.text(node).unwrap_or_default();
-        if text.is_empty() && matches!(node.value, Value::Text(_)) {
-            walk.complain(node.place, format!("{key:?} must not be empty"));
-        }
-        text
-    }
-
-    /// Returns a duration longer than zero.
-    pub(crate) fn duration(&self, walk: &mut Walk<'_>, key: &str) -> Option<Duration> {
-        walk.text_as(self.get(key)?, |text| match parse_duration(text)? {
-            Duration::ZERO => Err(format!("{key} must be longer than zero")),
-            duration => Ok(duration),
-        })
-    }
-
-    pub(crate) fn size(&self, walk: &mut Walk<'_>, key: &str) -> Option<u64> {
-        walk.text_as(self.get(key)?, parse_size)
-    }
-
-    pub(crate) fn count(&self, walk: &mut Walk<'_>, key: &str) -> Option<u64> {
-        walk.text_as(self.get(key)?, |text| text.parse().map_err(|_| format!("{text:?} is not a whole number")))
-    }
-
-    pub(crate) fn flag(&self, walk: &mut Walk<'_>, key: &str) -> Option<bool> {
-        walk.text_as(self.get(key)?, |text| match text {
-            "true" | "True" | "TRUE" => Ok(true),
-            "false" | "False" | "FALSE" => Ok(false),
-            _ => Err(format!("{text:?} must be true or false")),
-        })
-    }
-
-    pub(crate) fn items(&self, walk: &mut Walk<'_>, key: &str) -> &'t [Node] {
-        self.get(key).map_or(&[], |node| walk.items(node))
-    }
-
-    pub(crate) fn texts(&self, walk: &mut Walk<'_>, key: &str) -> Vec<String> {
-        self.get(key).map_or(Vec::new(), |node| walk.texts(node))
-    }
-
-    pub(crate) fn labels(&self, walk: &mut Walk<'_>, key: &str) -> Vec<(String, String)> {
-        self.get(key).map_or(Vec::new(), |node| walk.labels(node))
     }
 }
 

@@ -19,6 +19,27 @@ pub(crate) struct Node {
     pub(crate) value: Value,
 }
 
+impl Node {
+    /// Returns what is under a key, if it is a mapping with that key.
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        let Value::Map(entries) = &self.value else { return None };
+        entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// Returns its items, if it is a list.
+    pub(crate) fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// Tells whether it is a single value and one of these words.
+    pub(crate) fn is_one_of(&self, words: &[&str]) -> bool {
+        matches!(&self.value, Value::Text(text) if words.contains(&text.as_str()))
+    }
+}
+
 /// What a [`Node`] holds.
 #[derive(Clone, Debug)]
 pub(crate) enum Value {

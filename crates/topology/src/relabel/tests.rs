@@ -57,6 +57,16 @@ fn rules_do_what_prometheus_does() {
         ("[{source_labels: [a], regex: (.*)x, target_label: b, replacement: $1}]", "a=1\\n2x", Some("a=1\\n2x b=1\\n2")),
         ("[{source_labels: [a], regex: '(?P<first>.)(.*)', target_label: b, replacement: '$2-${first}-$first$$'}]", "a=xyz", Some("a=xyz b=yz-x-x$")),
         ("[{source_labels: [a], regex: (.*), target_label: b, replacement: $1x}]", "a=1 b=2", Some("a=1")),
+        ("[{source_labels: [c], target_label: d, action: hashmod, modulus: 1000}]", abc, Some("a=foo b=bar c=baz d=976")),
+        ("[{source_labels: [a], target_label: d, action: hashmod, modulus: 1000}]", "a=foo\\nbar", Some("a=foo\\nbar d=734")),
+        ("[{source_labels: [], target_label: d, action: hashmod, modulus: 18446744073709551615}]", "", Some("d=16825458760271544958")),
+        ("[{source_labels: [a], target_label: d, action: hashmod, modulus: 1}]", "a=1", Some("a=1 d=0")),
+        ("[{source_labels: [a], target_label: 'é.$1', regex: (.*)}, {source_labels: ['é.x'], target_label: b/c}]", "a=x", Some("a=x b/c=x é.x=x")),
+        ("[{source_labels: [a], target_label: low, action: lowercase}, {source_labels: [a], target_label: up, action: uppercase}]", "a=ΑΣß", Some("a=ΑΣß low=ασß up=ΑΣß")),
+        ("[{source_labels: [a], regex: , target_label: b, replacement: x}]", "a=1", Some("a=1")),
+        ("[{source_labels: [b], regex: , target_label: b, replacement: x}]", "a=1", Some("a=1 b=x")),
+        ("[{target_label: a, replacement: }]", "a=1 b=2", Some("b=2")),
+        ("[{regex: a, action: labeldrop, separator: ;, replacement: $1}]", "a=1 b=2", Some("b=2")),
         ("[]", "a=1 b=", Some("a=1")),
     ];
     for (rules, labels, expected) in cases {

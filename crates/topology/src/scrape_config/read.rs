@@ -2,50 +2,63 @@
 
 use std::time::Duration;
 
-use firetower_model::HttpAccess;
-
-use super::{FileSd, Protocol, ScrapeConfig, TargetGroup, refusal};
+use super::discoveries::{check_addresses, read_dns_sd, read_file_sd, read_groups, read_http_sd};
+use super::http::read_http;
+use super::keys::{DISCOVERIES, JOB, SERVER_KEYS, UNUSED};
+use super::limits::Limits;
+use super::protocols::{read_fallback, read_protocols};
+use super::{Protocol, ScrapeConfig};
 use crate::relabel::read_rules;
 use crate::walk::{Fields, Walk};
 use crate::yaml::Node;
 
-const KEYS: [&str; 14] = [
-    "job_name",
-    "scrape_interval",
-    "scrape_timeout",
-    "metrics_path",
-    "scheme",
-    "params",
-    "honor_labels",
-    "honor_timestamps",
-    "sample_limit",
-    "body_size_limit",
-    "static_configs",
-    "file_sd_configs",
-    "relabel_configs",
-    "metric_relabel_configs",
-];
-
 /// Path of the page unless a job names its own.
 const METRICS_PATH: &str = "/metrics";
-/// How often the files of `file_sd_configs` are looked at again, unless a job says so itself.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(300);
 
 /// What holds for a job that does not say it itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct ScrapeDefaults {
     pub(crate) interval: Duration,
     /// A job whose interval is shorter takes that.
     pub(crate) timeout: Duration,
-    pub(crate) sample_limit: u64,
-    pub(crate) body_size_limit: u64,
+    protocols: Vec<Protocol>,
+    limits: Limits,
+}
+
+impl ScrapeDefaults {
+    /// What holds where a file says nothing.
+    pub(crate) fn new(interval: Duration, timeout: Duration) -> ScrapeDefaults {
+        ScrapeDefaults { interval, timeout, protocols: Protocol::DEFAULT.into(), limits: Limits::default() }
+    }
+
+    /// Reads what a file says for all its jobs; what it does not say is as here.
+    pub(crate) fn read(&self, walk: &mut Walk<'_>, fields: &Fields<'_>) -> ScrapeDefaults {
+        check_unused(walk, fields);
+        let (interval, timeout) = self.read_times(walk, fields);
+        ScrapeDefaults {
+            interval,
+            timeout,
+            protocols: read_protocols(walk, fields).unwrap_or_else(|| self.protocols.clone()),
+            limits: Limits::read(walk, fields),
+        }
+    }
+
+    /// Reads `scrape_interval` and `scrape_timeout`.
+    fn read_times(&self, walk: &mut Walk<'_>, fields: &Fields<'_>) -> (Duration, Duration) {
+        let interval = fields.duration(walk, "scrape_interval").unwrap_or(self.interval);
+        let timeout = fields.duration(walk, "scrape_timeout");
+        if timeout.is_some_and(|timeout| timeout > interval) {
+            walk.complain(fields.place_of("scrape_timeout"), "scrape_timeout must not be longer than scrape_interval");
+        }
+        (interval, timeout.unwrap_or(self.timeout.min(interval)))
+    }
 }
 
 /// Reads the jobs of one place; their names must differ.
-pub(crate) fn read_scrape_configs(walk: &mut Walk<'_>, items: &[Node], defaults: ScrapeDefaults) -> Vec<ScrapeConfig> {
+pub(crate) fn read_scrape_configs(walk: &mut Walk<'_>, items: &[Node], defaults: &ScrapeDefaults) -> Vec<ScrapeConfig> {
     let mut configs: Vec<ScrapeConfig> = Vec::new();
     for item in items {
-        let fields = Fields::new(walk, item, "a scrape_configs entry", &KEYS, advice);
+        let fields = Fields::of(walk, item, "a scrape_configs entry", &[JOB, UNUSED, SERVER_KEYS, DISCOVERIES]);
         let config = read_scrape_config(walk, &fields, defaults);
         let same = configs.iter().find(|other| other.job_name == config.job_name && !config.job_name.is_empty());
         if let Some(same) = same {
@@ -57,72 +70,62 @@ pub(crate) fn read_scrape_configs(walk: &mut Walk<'_>, items: &[Node], defaults:
     configs
 }
 
-fn advice(key: &str) -> Option<String> {
-    let own = match key {
-        "targets" => "targets belong in an entry of static_configs",
-        "interval" => "unknown key \"interval\" in a scrape_configs entry: did you mean \"scrape_interval\"?",
-        "timeout" => "unknown key \"timeout\" in a scrape_configs entry: did you mean \"scrape_timeout\"?",
-        _ => return refusal(key),
-    };
-    Some(own.into())
-}
-
-fn read_scrape_config(walk: &mut Walk<'_>, fields: &Fields<'_>, defaults: ScrapeDefaults) -> ScrapeConfig {
-    let (interval, timeout) = read_interval_and_timeout(walk, fields, defaults.interval, defaults.timeout);
+fn read_scrape_config(walk: &mut Walk<'_>, fields: &Fields<'_>, defaults: &ScrapeDefaults) -> ScrapeConfig {
+    check_unused(walk, fields);
+    let (interval, timeout) = defaults.read_times(walk, fields);
+    let limits = Limits::read(walk, fields).over(defaults.limits);
     let static_configs = fields.items(walk, "static_configs");
     let relabel_configs = fields.items(walk, "relabel_configs");
     let metric_relabel_configs = fields.items(walk, "metric_relabel_configs");
+    if relabel_configs.is_empty() {
+        check_addresses(walk, static_configs);
+    }
     ScrapeConfig {
         job_name: fields.required(walk, "job_name"),
         interval,
         timeout,
         metrics_path: fields.text(walk, "metrics_path").unwrap_or_else(|| METRICS_PATH.into()),
-        scheme: read_scheme(walk, fields),
+        scheme: fields.word(walk, "scheme", &["http", "https"]).unwrap_or_else(|| "http".into()),
         params: read_params(walk, fields),
         honor_labels: fields.flag(walk, "honor_labels").unwrap_or(false),
         honor_timestamps: fields.flag(walk, "honor_timestamps").unwrap_or(true),
-        track_timestamps_staleness: false,
-        protocols: Protocol::DEFAULT.into(),
-        fallback_protocol: None,
-        is_compressed: true,
-        http: HttpAccess::default(),
-        target_limit: 0,
-        label_limit: 0,
-        label_name_length_limit: 0,
-        label_value_length_limit: 0,
-        sample_limit: fields.count(walk, "sample_limit").unwrap_or(defaults.sample_limit),
-        body_size_limit: fields.size(walk, "body_size_limit").unwrap_or(defaults.body_size_limit),
+        track_timestamps_staleness: fields.flag(walk, "track_timestamps_staleness").unwrap_or(false),
+        protocols: read_protocols(walk, fields).unwrap_or_else(|| defaults.protocols.clone()),
+        fallback_protocol: read_fallback(walk, fields),
+        is_compressed: fields.flag(walk, "enable_compression").unwrap_or(true),
+        http: read_http(walk, fields),
+        target_limit: limits.targets,
+        label_limit: limits.labels,
+        label_name_length_limit: limits.label_name_bytes,
+        label_value_length_limit: limits.label_value_bytes,
+        sample_limit: limits.samples,
+        body_size_limit: limits.body_bytes,
         static_groups: read_groups(walk, static_configs, "static"),
         file_sd: fields.items(walk, "file_sd_configs").iter().map(|item| read_file_sd(walk, item)).collect(),
-        http_sd: Vec::new(),
-        dns_sd: Vec::new(),
+        http_sd: fields.items(walk, "http_sd_configs").iter().map(|item| read_http_sd(walk, item)).collect(),
+        dns_sd: fields.items(walk, "dns_sd_configs").iter().map(|item| read_dns_sd(walk, item)).collect(),
         relabel: read_rules(walk, relabel_configs),
         metric_relabel: read_rules(walk, metric_relabel_configs),
         place: fields.place,
     }
 }
 
-/// Reads `scrape_interval` and `scrape_timeout` of a job or of the defaults.
-pub(crate) fn read_interval_and_timeout(
-    walk: &mut Walk<'_>,
-    fields: &Fields<'_>,
-    interval: Duration,
-    timeout: Duration,
-) -> (Duration, Duration) {
-    let interval = fields.duration(walk, "scrape_interval").unwrap_or(interval);
-    let own_timeout = fields.duration(walk, "scrape_timeout");
-    if own_timeout.is_some_and(|timeout| timeout > interval) {
-        walk.complain(fields.place_of("scrape_timeout"), "scrape_timeout must not be longer than scrape_interval");
+/// Checks the values of keys that do nothing here, so that a file that Prometheus would not take is not taken either.
+fn check_unused(walk: &mut Walk<'_>, fields: &Fields<'_>) {
+    for key in [
+        "scrape_native_histograms",
+        "scrape_classic_histograms",
+        "always_scrape_classic_histograms",
+        "convert_classic_histograms_to_nhcb",
+        "extra_scrape_metrics",
+    ] {
+        fields.flag(walk, key);
     }
-    (interval, own_timeout.unwrap_or(timeout.min(interval)))
-}
-
-fn read_scheme(walk: &mut Walk<'_>, fields: &Fields<'_>) -> String {
-    let scheme = fields.text(walk, "scheme").unwrap_or_else(|| "http".into());
-    if !matches!(scheme.as_str(), "http" | "https") {
-        walk.complain(fields.place_of("scheme"), format!("{scheme:?} must be http or https"));
+    for key in ["native_histogram_bucket_limit", "keep_dropped_targets"] {
+        fields.count(walk, key);
     }
-    scheme
+    fields.word(walk, "metric_name_validation_scheme", &["utf8", "legacy"]);
+    fields.word(walk, "metric_name_escaping_scheme", &["allow-utf-8", "underscores", "dots", "values"]);
 }
 
 fn read_params(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Vec<(String, Vec<String>)> {
@@ -131,50 +134,4 @@ fn read_params(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Vec<(String, Vec<Str
         walk.entries(node).iter().map(|entry| (entry.key.clone(), walk.texts(&entry.value))).collect();
     params.sort();
     params
-}
-
-/// Reads groups of targets; the source of each is `source` with its number.
-pub(crate) fn read_groups(walk: &mut Walk<'_>, items: &[Node], source: &str) -> Vec<TargetGroup> {
-    let mut groups = Vec::with_capacity(items.len());
-    for (number, item) in items.iter().enumerate() {
-        let fields = Fields::new(walk, item, "a group of targets", &["targets", "labels"], |_| None);
-        let addresses = fields.items(walk, "targets");
-        groups.push(TargetGroup {
-            source: format!("{source}:{number}"),
-            targets: addresses.iter().filter_map(|node| walk.text_as(node, read_address)).collect(),
-            labels: fields.labels(walk, "labels"),
-        });
-    }
-    groups
-}
-
-fn read_address(text: &str) -> Result<String, String> {
-    match text {
-        "" => Err("a target must not be empty".into()),
-        _ if text.contains('/') => {
-            Err(format!("{text:?} is not host:port: a path belongs in metrics_path, http or https in scheme"))
-        }
-        _ => Ok(text.to_owned()),
-    }
-}
-
-fn read_file_sd(walk: &mut Walk<'_>, node: &Node) -> FileSd {
-    let fields = Fields::new(walk, node, "a file_sd_configs entry", &["files", "refresh_interval"], |_| None);
-    let files = fields.items(walk, "files");
-    if files.is_empty() {
-        walk.complain(fields.place, "a file_sd_configs entry needs at least one name under \"files\"");
-    }
-    FileSd {
-        files: files.iter().filter_map(|node| walk.text_as(node, read_pattern)).collect(),
-        refresh_interval: fields.duration(walk, "refresh_interval").unwrap_or(REFRESH_INTERVAL),
-    }
-}
-
-fn read_pattern(text: &str) -> Result<String, String> {
-    let (folder, name) = text.rsplit_once('/').unwrap_or(("", text));
-    let is_read = [".json", ".yml", ".yaml", ".JSON", ".YML", ".YAML"].iter().any(|end| name.ends_with(end));
-    if is_read && !folder.contains('*') && name.matches('*').count() <= 1 {
-        return Ok(text.to_owned());
-    }
-    Err(format!("{text:?} must end in .json, .yml or .yaml and may hold one *, in its last part"))
 }

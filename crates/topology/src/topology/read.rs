@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::nodes::{Tier, Used, check_address};
 use super::{Checked, Datacenter, Defaults, Instance, Profile, Region, Retention, RowBudget, Service, Topology};
 use crate::complaint::Complaint;
-use crate::scrape_config::{ScrapeDefaults, read_interval_and_timeout, read_scrape_configs};
+use crate::scrape_config::{LIMIT_KEYS, ScrapeDefaults, read_scrape_configs};
 use crate::walk::{Fields, Walk, nearest};
 use crate::yaml::{self, Node, Value};
 
@@ -60,7 +60,7 @@ fn read_topology(walk: &mut Walk<'_>, tree: &Node) -> Topology {
             walk.warn(entry.key_place, format!("{} is not in force yet: this release reads over it", entry.key));
         }
     }
-    let defaults = read_defaults(walk, &fields);
+    let (defaults, scrape_defaults) = read_defaults(walk, &fields);
     let mut used = Used::default();
     let items = fields.items(walk, "global");
     let globals = used.nodes(walk, items, Tier::Global);
@@ -68,7 +68,7 @@ fn read_topology(walk: &mut Walk<'_>, tree: &Node) -> Topology {
         walk.complain(fields.place_of("global"), "the topology needs at least one node under \"global\"");
     }
     let regions: Vec<Region> =
-        fields.items(walk, "regions").iter().map(|item| read_region(walk, item, &mut used, defaults)).collect();
+        fields.items(walk, "regions").iter().map(|item| read_region(walk, item, &mut used, &scrape_defaults)).collect();
     if regions.is_empty() {
         walk.complain(fields.place_of("regions"), "the topology needs at least one region under \"regions\"");
     }
@@ -96,6 +96,7 @@ fn misplaced(key: &str, here: &str) -> Option<String> {
         "datacenters" | "datacenter" if here != "region" => "under an entry of regions",
         "primaries" | "secondaries" => "under a datacenter",
         "scrape_interval" | "scrape_timeout" | "window" | "late_window" | "detection" => "under defaults",
+        key if LIMIT_KEYS.contains(&key) => "under defaults or in an entry of a datacenter's scrape_configs",
         _ => return None,
     };
     Some(format!("{key} belongs {home}"))
@@ -122,13 +123,14 @@ fn check_version(walk: &mut Walk<'_>, fields: &Fields<'_>) {
     }
 }
 
-fn read_defaults(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Defaults {
-    const KEYS: [&str; 5] = ["scrape_interval", "scrape_timeout", "window", "late_window", "detection"];
+fn read_defaults(walk: &mut Walk<'_>, fields: &Fields<'_>) -> (Defaults, ScrapeDefaults) {
+    const KEYS: [&str; 6] =
+        ["scrape_interval", "scrape_timeout", "scrape_protocols", "window", "late_window", "detection"];
     let ours = Defaults::default();
-    let Some(node) = fields.get("defaults") else { return ours };
-    let fields = Fields::new(walk, node, "defaults", &KEYS, |_| None);
-    let (scrape_interval, scrape_timeout) =
-        read_interval_and_timeout(walk, &fields, ours.scrape_interval, ours.scrape_timeout);
+    let scrape = ScrapeDefaults::new(ours.scrape_interval, ours.scrape_timeout);
+    let Some(node) = fields.get("defaults") else { return (ours, scrape) };
+    let fields = Fields::new(walk, node, "defaults", &[&KEYS[..], &LIMIT_KEYS].concat(), |_| None);
+    let scrape = scrape.read(walk, &fields);
     let window = fields.duration(walk, "window").unwrap_or(ours.window);
     let divides = window.subsec_nanos() == 0 && WINDOW_MAX.as_secs().is_multiple_of(window.as_secs());
     if !divides {
@@ -141,7 +143,8 @@ fn read_defaults(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Defaults {
     }
     let detection = fields.get("detection").and_then(|node| walk.text_as(node, parse_profile));
     let detection = detection.unwrap_or(ours.detection);
-    Defaults { scrape_interval, scrape_timeout, window, late_window, detection }
+    let (scrape_interval, scrape_timeout) = (scrape.interval, scrape.timeout);
+    (Defaults { scrape_interval, scrape_timeout, window, late_window, detection }, scrape)
 }
 
 fn parse_profile(text: &str) -> Result<Profile, String> {
@@ -149,7 +152,7 @@ fn parse_profile(text: &str) -> Result<Profile, String> {
     found.ok_or_else(|| format!("detection {text:?} is none of fast, standard and relaxed"))
 }
 
-fn read_region(walk: &mut Walk<'_>, item: &Node, used: &mut Used, defaults: Defaults) -> Region {
+fn read_region(walk: &mut Walk<'_>, item: &Node, used: &mut Used, defaults: &ScrapeDefaults) -> Region {
     let fields = Fields::new(walk, item, "a region", &["region", "datacenters"], |key| misplaced(key, "region"));
     let name = used.name(walk, &fields, "region");
     let items = fields.items(walk, "datacenters");
@@ -160,7 +163,13 @@ fn read_region(walk: &mut Walk<'_>, item: &Node, used: &mut Used, defaults: Defa
     Region { name, datacenters }
 }
 
-fn read_datacenter(walk: &mut Walk<'_>, item: &Node, used: &mut Used, defaults: Defaults, region: &str) -> Datacenter {
+fn read_datacenter(
+    walk: &mut Walk<'_>,
+    item: &Node,
+    used: &mut Used,
+    defaults: &ScrapeDefaults,
+    region: &str,
+) -> Datacenter {
     const KEYS: [&str; 4] = ["datacenter", "primaries", "secondaries", "scrape_configs"];
     let fields = Fields::new(walk, item, "a datacenter", &KEYS, |key| misplaced(key, "datacenter"));
     let name = used.name(walk, &fields, "datacenter");
@@ -174,14 +183,8 @@ fn read_datacenter(walk: &mut Walk<'_>, item: &Node, used: &mut Used, defaults: 
     if secondaries.is_empty() {
         walk.complain(fields.place, format!("the datacenter {name:?} has no secondary"));
     }
-    let scrape_defaults = ScrapeDefaults {
-        interval: defaults.scrape_interval,
-        timeout: defaults.scrape_timeout,
-        sample_limit: 0,
-        body_size_limit: 0,
-    };
     let items = fields.items(walk, "scrape_configs");
-    let scrape_configs = read_scrape_configs(walk, items, scrape_defaults);
+    let scrape_configs = read_scrape_configs(walk, items, defaults);
     Datacenter { name, region: region.to_owned(), primaries, secondaries, scrape_configs }
 }
 
