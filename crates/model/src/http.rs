@@ -96,9 +96,9 @@ pub enum TlsVersion {
 }
 
 /// Which proxy to go through; the default is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct ProxyAccess {
-    /// Its `http://host:port`.
+    /// Its `http://host:port`, or `http://name:password@host:port`.
     pub url: Option<String>,
     /// Whether `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` of the process say it.
     pub is_from_environment: bool,
@@ -106,4 +106,39 @@ pub struct ProxyAccess {
     pub no_proxy: String,
     /// Headers for the proxy when it is asked to connect, each with its values in order.
     pub connect_headers: Vec<(String, Vec<Secret>)>,
+}
+
+impl fmt::Debug for ProxyAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.as_deref().map(|url| match url.rsplit_once('@') {
+            None => url.to_owned(),
+            Some((_, host)) => format!("<secret>@{host}"),
+        });
+        f.debug_struct("ProxyAccess")
+            .field("url", &url)
+            .field("is_from_environment", &self.is_from_environment)
+            .field("no_proxy", &self.no_proxy)
+            .field("connect_headers", &self.connect_headers)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let access = HttpAccess {
+            authorization: Some(Authorization::Basic {
+                username: Secret::Text("abc".into()),
+                password: Secret::File("word".into()),
+            }),
+            headers: vec![("X-Key".into(), vec![Secret::Text("abc".into())])],
+            proxy: ProxyAccess { url: Some("http://me:abc@proxy:3128".into()), ..ProxyAccess::default() },
+            ..HttpAccess::default()
+        };
+        let shown = format!("{access:?}");
+        assert!(!shown.contains("abc") && shown.contains("<secret>@proxy:3128"), "{shown}");
+    }
 }
