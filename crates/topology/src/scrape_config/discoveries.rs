@@ -92,6 +92,7 @@ fn check_url(url: &str) -> Result<(), String> {
     let (authority, _) = split_authority(rest);
     match authority {
         "" => Err("url names no host".into()),
+        _ if url.contains(|c: char| c.is_whitespace() || c.is_control()) => Err("url must not hold white space".into()),
         _ if authority.contains('@') => Err("url holds a name or a password: write them under basic_auth".into()),
         _ => Ok(()),
     }

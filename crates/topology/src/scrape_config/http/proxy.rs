@@ -47,6 +47,7 @@ fn check_proxy_url(url: &str) -> Result<(), &'static str> {
     let (authority, path) = split_authority(rest);
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     match (host, path) {
+        _ if url.contains(|c: char| c.is_whitespace() || c.is_control()) => Err("proxy_url must not hold white space"),
         ("", _) => Err("proxy_url names no host"),
         (_, "" | "/") => Ok(()),
         _ => Err("proxy_url must be http://HOST:PORT without a path"),
