@@ -1,10 +1,11 @@
 //! The text that targets expose: Prometheus's format 0.0.4 (with the UTF-8 names of 1.0.0) and OpenMetrics 1.0.
 //!
 //! Reads what Prometheus's scraper reads and refuses what it refuses, which is not quite what the specifications say:
-//! strictness is no scraper's business.
+//! strictness is no scraper's business, but that of [`check`].
 //!
 //! Source: Prometheus 3 `model/textparse/promlex.l`, `promparse.go`, `openmetricslex.l`, `openmetricsparse.go`.
 
+mod check;
 mod entry;
 mod family;
 mod labels;
@@ -14,6 +15,7 @@ use std::borrow::Cow;
 
 use firetower_model::Kind;
 
+pub use check::{Remark, Severity, check};
 pub(crate) use entry::{Entry, SeriesLine, entry, sample_after};
 pub(crate) use family::Families;
 pub(crate) use labels::read as read_labels;

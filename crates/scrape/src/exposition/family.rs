@@ -14,8 +14,8 @@ pub(crate) enum FamilyType {
     Histogram,
     GaugeHistogram,
     Summary,
-    /// `info` and `stateset`, whose values are 0 and 1.
-    State,
+    Info,
+    StateSet,
     Unknown,
 }
 
@@ -36,7 +36,8 @@ impl FamilyType {
             b"untyped" => None,
             b"unknown" => Some(FamilyType::Unknown),
             b"gaugehistogram" => Some(FamilyType::GaugeHistogram),
-            b"info" | b"stateset" => Some(FamilyType::State),
+            b"info" => Some(FamilyType::Info),
+            b"stateset" => Some(FamilyType::StateSet),
             _ => FamilyType::of_text(word),
         }
     }
@@ -46,7 +47,8 @@ impl FamilyType {
         Some(match (self, suffix) {
             (FamilyType::Unknown, b"") => Kind::Unknown,
             (FamilyType::Counter, b"" | b"_total") => Kind::Counter,
-            (FamilyType::Gauge | FamilyType::State, b"") | (FamilyType::State, b"_info") => Kind::Gauge,
+            (FamilyType::Gauge | FamilyType::Info | FamilyType::StateSet, b"") => Kind::Gauge,
+            (FamilyType::Info, b"_info") => Kind::Gauge,
             (FamilyType::Histogram, b"_bucket" | b"_count" | b"_sum") => Kind::Histogram,
             (FamilyType::Summary, b"" | b"_count" | b"_sum") => Kind::Summary,
             (FamilyType::GaugeHistogram, b"_bucket" | b"_gcount" | b"_gsum") => Kind::Gauge,
@@ -87,7 +89,7 @@ impl<'a> Families<'a> {
     /// but where OpenMetrics gives them no meaning: on gauges and states, and on the sums of histograms.
     pub(super) fn takes_exemplars(&self, name: &[u8]) -> bool {
         match self.member(name) {
-            Some((FamilyType::Gauge | FamilyType::State, _)) => false,
+            Some((FamilyType::Gauge | FamilyType::Info | FamilyType::StateSet, _)) => false,
             Some((FamilyType::Histogram | FamilyType::GaugeHistogram, _)) => !name.ends_with(b"sum"),
             _ => true,
         }

@@ -219,11 +219,16 @@ fn check(start: usize, pairs: &Pairs<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Returns a name or value with its escapes resolved; a backslash before anything else stays.
+/// Returns a name or value with its escapes resolved.
 fn text(page: &[u8], range: Range<usize>) -> Result<Cow<'_, str>, Fault> {
     let raw = std::str::from_utf8(&page[range.clone()]).map_err(|_| Fault::new(range.start, "a name is not UTF-8"))?;
+    Ok(unescape(raw))
+}
+
+/// Resolves the escapes of a quoted text; a backslash before anything else stays.
+pub(super) fn unescape(raw: &str) -> Cow<'_, str> {
     if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
-        return Ok(Cow::Borrowed(raw));
+        return Cow::Borrowed(raw);
     }
     let mut unescaped = String::with_capacity(raw.len());
     let mut rest = raw;
@@ -239,5 +244,5 @@ fn text(page: &[u8], range: Range<usize>) -> Result<Cow<'_, str>, Fault> {
         rest = &rest[at + length..];
     }
     unescaped.push_str(rest);
-    Ok(Cow::Owned(unescaped))
+    Cow::Owned(unescaped)
 }
