@@ -130,6 +130,28 @@ pub(crate) enum Check {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Check a page of metrics to the letter of its format
+    ///
+    /// Faults go to standard error as FILE:LINE:COLUMN: TEXT, and the exit status is then 1. What is well-formed and yet
+    /// not as it should be is said there too, as FILE:LINE:COLUMN: warning: TEXT, and leaves the exit status at 0.
+    Metrics {
+        /// The format of the page
+        #[arg(long, value_enum)]
+        format: PageFormat,
+        /// The page; standard input if it is left out
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+/// A format of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PageFormat {
+    /// Prometheus's text format
+    Prometheus,
+    /// OpenMetrics 1.0
+    #[value(name = "openmetrics")]
+    OpenMetrics,
 }
 
 /// Whom to ask, and how to show the answer.
@@ -249,6 +271,10 @@ mod tests {
         check("firetower health --state dead", Some(ErrorKind::InvalidValue));
         check("firetower status -o yaml", Some(ErrorKind::InvalidValue));
         check("firetower check topology t.yaml", None);
+        check("firetower check metrics --format openmetrics", None);
+        check("firetower check metrics --format prometheus page", None);
+        check("firetower check metrics --format json page", Some(ErrorKind::InvalidValue));
+        check("firetower check metrics", Some(ErrorKind::MissingRequiredArgument));
         check("firetower leash -- prometheus-node-exporter --web.listen-address=127.0.0.1:9100", None);
     }
 

@@ -1,5 +1,7 @@
 //! `firetower check`.
 
+mod metrics;
+
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,8 +15,10 @@ use crate::output::print;
 
 /// Checks a file; complaints go to standard error, what follows from it to standard output.
 pub(crate) fn check(what: &Check) -> anyhow::Result<ExitCode> {
-    let Check::Topology { file } = what;
-    check_topology(file)
+    match what {
+        Check::Topology { file } => check_topology(file),
+        Check::Metrics { format, file } => metrics::check_page(*format, file.as_deref()),
+    }
 }
 
 fn check_topology(path: &Path) -> anyhow::Result<ExitCode> {
