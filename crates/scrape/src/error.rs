@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::exposition::PageError;
+use crate::exposition::{PageError, UnknownFormat};
 use crate::page::ReadError;
 
 /// Why a scrape failed, or a file of targets could not be read.
@@ -87,6 +87,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Nobody says in which format the page is.
+    #[error("tell the format of the page")]
+    Format(#[source] UnknownFormat),
     /// The page is malformed.
     #[error("malformed page")]
     Page(#[source] PageError),
@@ -128,6 +131,7 @@ impl Error {
             Error::Redirects { .. } => "redirects",
             Error::BodySize { .. } => "body_size",
             Error::Gzip { .. } => "gzip",
+            Error::Format(_) => "content_type",
             Error::Page(_) => "page",
             Error::SampleLimit { .. } => "sample_limit",
             Error::Pattern { .. } | Error::File { .. } => "file",

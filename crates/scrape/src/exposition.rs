@@ -9,6 +9,7 @@ mod check;
 mod entry;
 mod family;
 mod labels;
+mod negotiation;
 mod value;
 
 use std::borrow::Cow;
@@ -19,6 +20,7 @@ pub use check::{Remark, Severity, check};
 pub(crate) use entry::{Entry, SeriesLine, entry, sample_after};
 pub(crate) use family::Families;
 pub(crate) use labels::read as read_labels;
+pub use negotiation::{MediaType, Protocol, UnknownFormat, accept};
 pub(crate) use value::short_decimal;
 
 /// Which text format a page is in.
@@ -29,14 +31,6 @@ pub enum Format {
     Text,
     /// OpenMetrics, which must end with `# EOF`.
     OpenMetrics,
-}
-
-impl Format {
-    /// Returns the format that a `Content-Type` names: text unless it says OpenMetrics.
-    pub fn of_content_type(content_type: &str) -> Format {
-        let media_type = content_type.split(';').next().unwrap_or("").trim();
-        if media_type.eq_ignore_ascii_case("application/openmetrics-text") { Format::OpenMetrics } else { Format::Text }
-    }
 }
 
 /// Why a page cannot be read.

@@ -9,6 +9,7 @@ mod url;
 
 use std::fmt::Write;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_daemon::{Connector, Stream};
@@ -26,10 +27,6 @@ use crate::error::Error;
 /// How many redirects are followed.
 const REDIRECTS_MAX: usize = 10;
 
-/// What is asked for: the text formats, our fastest first.
-const ACCEPT: &str = "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,\
-                      application/openmetrics-text;version=1.0.0;q=0.3,*/*;q=0.1";
-
 /// Gets pages; clones share the configuration.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -42,22 +39,24 @@ pub struct Client {
 pub(crate) struct Request {
     url: Url,
     bytes: Vec<u8>,
+    accept: Arc<str>,
     timeout: Duration,
 }
 
 impl Request {
-    pub(crate) fn new(url: Url, timeout: Duration) -> Request {
+    /// Makes one for what `accept` asks for.
+    pub(crate) fn new(url: Url, accept: Arc<str>, timeout: Duration) -> Request {
         let mut head = String::new();
         let (version, seconds) = (env!("CARGO_PKG_VERSION"), timeout.as_secs_f64());
         write!(
             head,
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: Firetower/{version}\r\nAccept: {ACCEPT}\r\n\
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: Firetower/{version}\r\nAccept: {accept}\r\n\
              Accept-Encoding: gzip\r\nX-Prometheus-Scrape-Timeout-Seconds: {seconds}\r\n\r\n",
             url.path(),
             url.authority(),
         )
         .expect("writing to a string cannot fail");
-        Request { url, bytes: head.into_bytes(), timeout }
+        Request { url, bytes: head.into_bytes(), accept, timeout }
     }
 }
 
@@ -97,7 +96,7 @@ impl Client {
         let mut url = &request.url;
         for _ in 0..REDIRECTS_MAX {
             let Some(location) = exchange.location.take() else { return exchange.finish(limit) };
-            hop = Request::new(url.join(&location)?, request.timeout);
+            hop = Request::new(url.join(&location)?, Arc::clone(&request.accept), request.timeout);
             drop(exchange);
             (exchange, _) = self.exchange(None, &hop, limit, buffers).await?;
             url = &hop.url;

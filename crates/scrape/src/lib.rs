@@ -22,7 +22,7 @@ mod target;
 pub use buffers::Buffers;
 pub use discovery::{FoundFile, read_files};
 pub use error::Error;
-pub use exposition::{Format, Line, PageError};
+pub use exposition::{Format, Line, MediaType, PageError, Protocol, UnknownFormat, accept};
 pub use fetch::{Client, Tls};
 pub use metrics::{Outcome, ScrapeMetrics};
 pub use page::{

@@ -1,5 +1,6 @@
 //! Scrapes one target after its schedule, until told to stop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_daemon::{Clock, Stream, chain};
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::buffers::Buffers;
 use crate::error::Error;
+use crate::exposition::Format;
 use crate::fetch::{Body, Client, Fetched, Request, Url};
 use crate::metrics::ScrapeMetrics;
 use crate::page::{LEADING, PageCounts, PageShapes, ReadOptions, Resolve, TargetPage};
@@ -31,6 +33,10 @@ pub struct ScrapeOptions {
     pub index: u32,
     /// `scheme://host:port/path?params`.
     pub url: String,
+    /// The header `Accept`: which formats are asked for, as [`crate::accept`] writes it.
+    pub accept: Arc<str>,
+    /// How a page is read whose `Content-Type` is missing or not known; `None` fails the scrape.
+    pub fallback: Option<Format>,
     /// When it is due.
     pub schedule: Schedule,
     /// Time between two scrapes.
@@ -169,6 +175,9 @@ struct State {
     request: Result<Request, Failure>,
     connection: Option<Stream>,
     page: TargetPage,
+    /// The format of `page`.
+    format: Format,
+    fallback: Option<Format>,
     read_options: ReadOptions,
     body_size_limit: usize,
 }
@@ -177,9 +186,13 @@ impl State {
     fn new(options: &ScrapeOptions) -> State {
         let limit = |limit: usize, default: Option<usize>| if limit == 0 { default } else { Some(limit) };
         State {
-            request: Url::parse(&options.url).map(|url| Request::new(url, options.timeout)).map_err(Failure::from),
+            request: Url::parse(&options.url)
+                .map(|url| Request::new(url, Arc::clone(&options.accept), options.timeout))
+                .map_err(Failure::from),
             connection: None,
             page: TargetPage::default(),
+            format: Format::default(),
+            fallback: options.fallback,
             read_options: ReadOptions {
                 honor_timestamps: options.honor_timestamps,
                 sample_limit: limit(options.sample_limit, None),
@@ -201,7 +214,8 @@ impl State {
         fetched: Result<Fetched, Failure>,
         resolve: &mut dyn Resolve,
     ) -> Result<Read, Failure> {
-        let Fetched { mut lease, body, format, .. } = fetched?;
+        let Fetched { mut lease, body, media_type, .. } = fetched?;
+        let format = media_type.format(self.fallback).map_err(Error::Format)?;
         let worker = &mut *lease;
         let page = match body {
             Body::Raw(range) => &worker.raw[range],
@@ -209,6 +223,10 @@ impl State {
         };
         let (mut values, mut timed) = (scraper.buffers.take_row(), Vec::new());
         values.resize(LEADING, STALE);
+        if self.format != format {
+            // A line may be well-formed in one format and not in the other, so none is taken for known.
+            (self.page, self.format) = (TargetPage::default(), format);
+        }
         let options = ReadOptions { format, ..self.read_options };
         let read = worker.reader.read(&mut self.page, &scraper.shapes, page, options, resolve, &mut values, &mut timed);
         match read {

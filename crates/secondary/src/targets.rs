@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_model::{MetricId, ShapeId, Target};
-use firetower_scrape::{ScrapeOptions, Scraper, run_target};
+use firetower_scrape::{Protocol, ScrapeOptions, Scraper, accept, run_target};
 use firetower_store::Store;
-use firetower_topology::ScrapeConfig;
+use firetower_topology::{Protocol as Configured, ScrapeConfig};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -89,6 +89,8 @@ impl Targets {
         let options = ScrapeOptions {
             index,
             url: target.url.clone(),
+            accept: accept(&config.protocols.iter().copied().map(protocol).collect::<Vec<_>>()).into(),
+            fallback: config.fallback_protocol.map(|fallback| protocol(fallback).format()),
             schedule: target.schedule(),
             interval: target.interval,
             timeout: target.timeout,
@@ -100,5 +102,15 @@ impl Targets {
             Resolver::new(store.clone(), Arc::clone(&config), target.labels.clone(), Arc::clone(leading), *base_shape);
         self.tasks.spawn(run_target(scraper.clone(), options, resolver, cancel.clone()));
         Running { config, index, cancel }
+    }
+}
+
+/// Returns what the scraper calls a format of the topology.
+fn protocol(configured: Configured) -> Protocol {
+    match configured {
+        Configured::OpenMetrics1 => Protocol::OpenMetrics1,
+        Configured::OpenMetrics0 => Protocol::OpenMetrics0,
+        Configured::Text1 => Protocol::Text1,
+        Configured::Text0 => Protocol::Text0,
     }
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::buffers::{Buffers, Lease};
 use crate::error::Error;
-use crate::exposition::Format;
+use crate::exposition::MediaType;
 
 /// How long an answer's head may be.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -31,7 +31,7 @@ pub(crate) enum Body {
 pub(crate) struct Fetched {
     pub(crate) lease: Lease,
     pub(crate) body: Body,
-    pub(crate) format: Format,
+    pub(crate) media_type: MediaType,
     /// Size of the body as it travelled.
     pub(crate) wire_bytes: usize,
 }
@@ -49,7 +49,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Makes a page of the answer if that is one.
     pub(super) fn finish(mut self, limit: usize) -> Result<Fetched, Error> {
-        let Head { status, reason, is_gzip, format, .. } = self.head;
+        let Head { status, reason, is_gzip, media_type, .. } = self.head;
         if status != 200 {
             return Err(Error::HttpStatus { status, reason });
         }
@@ -60,7 +60,7 @@ impl Exchange {
             worker.inflater.inflate(&worker.raw[self.body], &mut worker.inflated, limit)?;
             body = Body::Inflated;
         }
-        Ok(Fetched { lease: self.lease, body, format, wire_bytes })
+        Ok(Fetched { lease: self.lease, body, media_type, wire_bytes })
     }
 }
 
@@ -79,7 +79,7 @@ struct Head {
     length: Length,
     is_kept_alive: bool,
     is_gzip: bool,
-    format: Format,
+    media_type: MediaType,
     location: Option<String>,
 }
 
@@ -296,7 +296,7 @@ fn parse_head(raw: &[u8]) -> Result<Option<(Head, usize)>, Error> {
         length: if status == 204 || status == 304 { Length::Known(0) } else { Length::UntilClose },
         is_kept_alive: response.version == Some(1),
         is_gzip: false,
-        format: Format::Text,
+        media_type: MediaType::Missing,
         location: None,
     };
     let mut is_chunked = false;
@@ -318,7 +318,9 @@ fn parse_head(raw: &[u8]) -> Result<Option<(Head, usize)>, Error> {
                 "" | "identity" => {}
                 _ => return Err(fault(format!("content-encoding {value:?} was not asked for"))),
             },
-            name if name.eq_ignore_ascii_case("content-type") => head.format = Format::of_content_type(&value),
+            name if name.eq_ignore_ascii_case("content-type") => {
+                head.media_type = MediaType::of_content_type(&value);
+            }
             name if name.eq_ignore_ascii_case("location") => head.location = Some(value.into_owned()),
             _ => {}
         }

@@ -29,6 +29,13 @@ pub struct ReadOptions {
     pub sample_limit: Option<usize>,
 }
 
+impl ReadOptions {
+    /// Returns what targets have in common whose pages share shapes: pages in different formats do not.
+    pub(super) fn sharing_key(&self, resolve: &dyn Resolve) -> Option<u64> {
+        resolve.sharing_key().map(|key| key ^ u64::from(self.format == Format::OpenMetrics) << 63)
+    }
+}
+
 /// What was on a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageCounts {
@@ -114,7 +121,7 @@ impl PageReader {
         timed: &mut Vec<(u32, Sample)>,
     ) -> Result<(ShapeId, PageCounts), ReadError> {
         let (base, timed_base) = (row.len(), timed.len());
-        let shape = known.shape.clone().or_else(|| shapes.latest(resolve.sharing_key()));
+        let shape = known.shape.clone().or_else(|| shapes.latest(options.sharing_key(resolve)));
         let shape = shape.unwrap_or_else(|| Arc::new(PageShape::empty()));
         let mut pass = Pass { page, options, shape: &shape, counts: PageCounts::default(), base, row, timed };
         pass.run(self).map_err(|fault| fault.on(page))?;

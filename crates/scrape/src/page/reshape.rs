@@ -67,7 +67,7 @@ impl Reshape<'_> {
         let known_timed = timed.len();
         self.take_page(reader, resolve, row, timed, &mut counts)?;
         self.keep_vanished(reader, known);
-        let key = resolve.sharing_key();
+        let key = self.options.sharing_key(resolve);
         let PageReader { metrics, lines, .. } = &*reader;
         let made = self.shapes.get_or_make(key, metrics, lines, || resolve.shape(metrics));
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, Read, Scrape, ScrapeOptions, Scraper, run_target};
-use crate::{Buffers, Client, LEADING, Line, PageShapes, Resolve, ScrapeMetrics, Tls};
+use crate::{Buffers, Client, LEADING, Line, PageShapes, Protocol, Resolve, ScrapeMetrics, Tls, accept};
 
 /// The first letter of a metric's name is its id.
 struct Letters;
@@ -40,8 +40,11 @@ fn connector(answers: Vec<(Duration, &'static str)>) -> Connector {
                 let _ = theirs.read(&mut request).await;
                 let Some((wait, page)) = answer else { return std::future::pending().await };
                 tokio::time::sleep(wait).await;
-                let answer =
-                    format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+                let type_line = if page.starts_with("<") { "" } else { "Content-Type: text/plain\r\n" };
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\n{type_line}Connection: close\r\nContent-Length: {}\r\n\r\n{page}",
+                    page.len()
+                );
                 let _ = theirs.write_all(answer.as_bytes()).await;
             });
             Ok(Box::new(ours) as firetower_daemon::Stream)
@@ -71,6 +74,8 @@ fn start(answers: Vec<(Duration, &'static str)>, url: &str) -> Bench {
     let options = ScrapeOptions {
         index: 7,
         url: url.into(),
+        accept: accept(&[Protocol::Text0]).into(),
+        fallback: None,
         schedule: Schedule::new(3_000, Duration::from_secs(10)),
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(8),
@@ -158,4 +163,12 @@ async fn an_address_that_is_none_fails_each_scrape() {
     for _ in 0..2 {
         assert_eq!(bench.scrapes.recv().await.unwrap().outcome.unwrap_err().reason, "url");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_does_not_name_its_format_fails() {
+    let mut bench = start(vec![(SECOND, "<html>")], "http://h:1/metrics");
+    let failure = bench.scrapes.recv().await.unwrap().outcome.unwrap_err();
+    assert_eq!(failure.reason, "content_type");
+    assert!(failure.text.contains("no fallback_scrape_protocol"), "{}", failure.text);
 }
