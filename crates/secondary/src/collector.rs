@@ -23,6 +23,7 @@ use crate::Error;
 use crate::census::Census;
 use crate::plan::{Class, Plans, metrics_of};
 use crate::share::{Share, Shares};
+use crate::starts::RowStarts;
 use crate::track::{Row, Track};
 use crate::window::OpenWindow;
 
@@ -258,6 +259,7 @@ impl Collector {
     fn follow_row(&mut self, at: usize, row: &PageRow, window: Window, is_open: bool) -> Result<(), Error> {
         let plan = self.plans.plan(self.followed[at].class, row.shape)?;
         let metrics = metrics_of(&self.store, row.shape);
+        let starts = self.plans.starts(row.shape, &metrics);
         let mut discarded = Vec::new();
         if is_open {
             self.open_window(window);
@@ -275,7 +277,8 @@ impl Collector {
             _ => &mut discarded,
         };
         let row = Row { at: row.at, shape: row.shape, values: &row.values, metrics: &metrics };
-        self.followed[at].track.follow(previous, row, &plan, sums);
+        let starts = RowStarts { columns: &starts, window };
+        self.followed[at].track.follow(previous, row, (&plan, starts), sums);
         Ok(())
     }
 

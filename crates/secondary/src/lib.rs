@@ -15,6 +15,7 @@ mod replay;
 mod resolver;
 mod run;
 mod share;
+mod starts;
 mod targets;
 mod track;
 mod window;

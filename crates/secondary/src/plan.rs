@@ -8,6 +8,7 @@ use firetower_model::{Labels, MetricId, ShapeId};
 use firetower_store::{Batch, Error, Store};
 
 use crate::kept::Kept;
+use crate::starts::{StartColumns, Starts};
 
 /// Under which note the dropped labels are kept.
 pub(crate) const DROPPED_NOTE: &str = "kept/dropped";
@@ -45,6 +46,7 @@ pub(crate) struct Plans {
     class_labels: Vec<Labels>,
     columns: HashMap<(Class, MetricId), Column>,
     plans: HashMap<(Class, ShapeId), Arc<[Column]>>,
+    starts: Starts,
 }
 
 impl Plans {
@@ -58,6 +60,7 @@ impl Plans {
             class_labels: Vec::new(),
             columns: HashMap::new(),
             plans: HashMap::new(),
+            starts: Starts::default(),
         }
     }
 
@@ -85,6 +88,11 @@ impl Plans {
             metrics.iter().map(|metric| self.column(class, *metric)).collect::<Result<_, Error>>()?;
         self.plans.insert((class, shape), Arc::clone(&plan));
         Ok(plan)
+    }
+
+    /// Returns which columns of `shape` say when others began.
+    pub(crate) fn starts(&mut self, shape: ShapeId, metrics: &[MetricId]) -> StartColumns {
+        self.starts.of(&self.store, shape, metrics)
     }
 
     /// Returns where the values of one metric of a target of `class` go.

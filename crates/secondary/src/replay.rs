@@ -8,6 +8,7 @@ use firetower_model::{CrossSum, MetricId, Sample, ShapeId, TargetId, TimeRange, 
 use firetower_store::{Error, ScrapeRow, ScrapeRows, Store};
 
 use crate::plan::{Class, Column, Plans, metrics_of};
+use crate::starts::{RowStarts, is_inside, start_columns};
 use crate::track::{PREDECESSOR_AGE_MAX, Row, Track, add_step, sum_of};
 
 /// Returns the range of raw samples that a window's rows follow from.
@@ -42,7 +43,8 @@ pub(crate) fn replay(
         }
     }
     loose.iter().for_each(|(metric, sample)| samples.push(*metric, *sample));
-    samples.contribute(window, interval, sums, |metric| plans.column(class, metric))?;
+    let starts = start_columns(store, &samples.metrics());
+    samples.contribute((window, interval), &starts, sums, |metric| plans.column(class, metric))?;
     Ok(scrapes)
 }
 
@@ -63,7 +65,8 @@ fn replay_rows(
         let previous = last.as_ref().map(HeldRow::as_row);
         if window.range().contains(row.at) {
             let plan = plans.plan(class, row.shape)?;
-            track.follow(previous, row.as_row(), &plan, sums);
+            let columns = plans.starts(row.shape, &row.metrics);
+            track.follow(previous, row.as_row(), (&plan, RowStarts { columns: &columns, window }), sums);
         } else {
             track.remember(previous, row.as_row());
         }
@@ -117,28 +120,46 @@ impl Samples {
         }
     }
 
-    /// Adds to `sums` what the target gives to `window`.
+    /// Returns the metrics of the series, in their order.
+    pub(crate) fn metrics(&self) -> Vec<MetricId> {
+        self.0.keys().copied().collect()
+    }
+
+    /// Adds to `sums` what the target gives to `window`; `starts` has the places of [`Samples::metrics`].
     pub(crate) fn contribute<E>(
         &self,
-        window: Window,
-        interval: Duration,
+        (window, interval): (Window, Duration),
+        starts: &[u32],
         sums: &mut Vec<CrossSum>,
         mut column_of: impl FnMut(MetricId) -> Result<Column, E>,
     ) -> Result<(), E> {
-        for (metric, samples) in &self.0 {
+        let all: Vec<&Vec<Sample>> = self.0.values().collect();
+        for (place, (metric, samples)) in self.0.iter().enumerate() {
             let column = column_of(*metric)?;
-            contribute_series(samples, window, interval, column, sums);
+            let created = starts.get(place).and_then(|start| all.get(*start as usize));
+            let has_begun = |at: Timestamp| {
+                let found = created.and_then(|all| Some(&all[all.binary_search_by_key(&at, |one| one.at).ok()?]));
+                found.is_some_and(|created| is_inside(created.value, window))
+            };
+            contribute_series(samples, (window, interval), column, sums, has_begun);
         }
         Ok(())
     }
 }
 
-fn contribute_series(samples: &[Sample], window: Window, interval: Duration, column: Column, sums: &mut Vec<CrossSum>) {
+fn contribute_series(
+    samples: &[Sample],
+    (window, interval): (Window, Duration),
+    column: Column,
+    sums: &mut Vec<CrossSum>,
+    has_begun: impl Fn(Timestamp) -> bool,
+) {
     let mut before: Option<Sample> = None;
     for sample in samples.iter().filter(|sample| !is_stale(sample.value) && sample.at < window.end()) {
         if column.is_cumulative() && sample.at >= window.start() {
             let anchor = before.filter(|before| sample.at.since(before.at) <= PREDECESSOR_AGE_MAX);
-            add_step(sum_of(sums, column), anchor.map(|before| before.value), sample.value);
+            let anchor = anchor.map(|before| before.value);
+            add_step(sum_of(sums, column), anchor, sample.value, || has_begun(sample.at));
         }
         before = Some(*sample);
     }
@@ -160,6 +181,10 @@ mod tests {
     /// Metrics of the two shapes that pages here have; each metric is a row, the even ones are counters.
     const SHAPES: [&[MetricId]; 2] =
         [&[MetricId(0), MetricId(1), MetricId(2)], &[MetricId(2), MetricId(1), MetricId(3), MetricId(4)]];
+
+    /// Metric 1 says when metric 2 began, in either shape and among all five, and nothing says when 0 and 4 did.
+    const STARTS: [&[u32]; 2] = [&[9, 9, 1], &[1, 9, 9, 9]];
+    const STARTS_OF_ALL: [u32; 5] = [9, 9, 1, 9, 9];
 
     #[derive(Clone, Debug)]
     struct Page {
@@ -183,7 +208,10 @@ mod tests {
     }
 
     fn pages() -> impl Strategy<Value = Vec<Page>> {
-        let value = prop_oneof![1 => Just(STALE), 1 => Just(f64::NAN), 6 => (0u32..50).prop_map(f64::from)];
+        // Pages lie a few minutes after second 1000, and so do these starts.
+        let start = (1_000u32..1_300).prop_map(f64::from);
+        let number = (0u32..50).prop_map(f64::from);
+        let value = prop_oneof![1 => Just(STALE), 1 => Just(f64::NAN), 6 => number, 2 => start];
         let wait = prop_oneof![8 => 1_000i64..20_000, 1 => 20_000i64..400_000];
         let page = (wait, 0usize..2, prop::collection::vec(value, 4));
         prop::collection::vec(page, 0..40).prop_map(|drawn| {
@@ -227,7 +255,8 @@ mod tests {
         for page in pages {
             let at = windows.iter().position(|window| window.range().contains(page.at)).unwrap();
             contribute_until(&mut track, last, &mut sums, at);
-            track.follow(last.map(Page::as_row), page.as_row(), &page.plan(), &mut sums[at]);
+            let starts = RowStarts { columns: STARTS[page.shape], window: windows[at] };
+            track.follow(last.map(Page::as_row), page.as_row(), (&page.plan(), starts), &mut sums[at]);
             last = Some(page);
         }
         contribute_until(&mut track, last, &mut sums, windows.len());
@@ -242,13 +271,42 @@ mod tests {
                 samples.push(*metric, Sample { at: page.at, value: *value });
             }
         }
+        let metrics = samples.metrics();
+        let place_of = |metric: u32| metrics.iter().position(|other| other.0 == metric).map_or(9, |at| at as u32);
+        let starts: Vec<u32> = metrics.iter().map(|metric| place_of(STARTS_OF_ALL[metric.0 as usize])).collect();
         let sums = |window| {
             let mut sums = Vec::new();
             let column_of = |metric| Ok::<_, std::convert::Infallible>(column(metric));
-            samples.contribute(window, INTERVAL, &mut sums, column_of).unwrap();
+            samples.contribute((window, INTERVAL), &starts, &mut sums, column_of).unwrap();
             finished(sums)
         };
         windows(pages).into_iter().map(sums).collect()
+    }
+
+    #[test]
+    fn a_counter_that_began_in_the_window_adds_its_whole_value() {
+        let page = |second: i64, values: [f64; 3]| Page {
+            at: Timestamp::from_millis(second * 1_000),
+            shape: 0,
+            values: values.to_vec(),
+        };
+        // Metric 2 is first seen at 7 in [990, 1005), then ends, and comes back after its predecessor is too old.
+        let check = |created: [f64; 2], expected: [(f64, u64); 2]| {
+            let pages = [
+                page(1_000, [STALE, created[0], 7.0]),
+                page(1_010, [STALE, created[0], STALE]),
+                page(1_400, [STALE, created[1], 9.0]),
+            ];
+            let crosses = live(&pages);
+            assert_eq!(crosses, by_the_rules(&pages));
+            let of = |window: usize| (crosses[window][2].increase, crosses[window][2].unanchored);
+            assert_eq!([of(0), of((1_395 - 990) / 15)], expected, "{created:?}");
+        };
+        check([999.5, 1_396.0], [(7.0, 0), (9.0, 0)]);
+        check([990.0, 999.0], [(7.0, 0), (0.0, 1)]);
+        check([989.999, 1_394.9], [(0.0, 1), (0.0, 1)]);
+        check([1_005.0, STALE], [(0.0, 1), (0.0, 1)]);
+        check([f64::NAN, f64::INFINITY], [(0.0, 1), (0.0, 1)]);
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use firetower_model::{CrossSum, MetricId, ShapeId, Timestamp, Window, is_stale, step_increase};
 
 use crate::plan::Column;
+use crate::starts::RowStarts;
 
 /// How old a counter's earlier sample may be for its increase to be measured from it.
 ///
@@ -40,18 +41,24 @@ impl Track {
         &mut self,
         previous: Option<Row<'_>>,
         row: Row<'_>,
-        plan: &[Column],
+        (plan, starts): (&[Column], RowStarts<'_>),
         sums: &mut Vec<CrossSum>,
     ) {
         match previous {
             Some(previous) if previous.shape == row.shape => {
-                self.follow_alike(previous, row, plan, sums);
+                self.follow_alike(previous, row, (plan, starts), sums);
             }
-            _ => self.follow_changed(previous, row, plan, sums),
+            _ => self.follow_changed(previous, row, (plan, starts), sums),
         }
     }
 
-    fn follow_alike(&mut self, previous: Row<'_>, row: Row<'_>, plan: &[Column], sums: &mut Vec<CrossSum>) {
+    fn follow_alike(
+        &mut self,
+        previous: Row<'_>,
+        row: Row<'_>,
+        (plan, starts): (&[Column], RowStarts<'_>),
+        sums: &mut Vec<CrossSum>,
+    ) {
         let is_anchor = row.at.since(previous.at) <= PREDECESSOR_AGE_MAX;
         for (at, column) in plan.iter().enumerate() {
             let (before, value) = (previous.values[at], row.values[at]);
@@ -64,12 +71,18 @@ impl Track {
             let before =
                 if is_stale(before) { self.revive(row.metrics[at], row.at) } else { is_anchor.then_some(before) };
             if column.is_cumulative() {
-                add_step(sum_of(sums, *column), before, value);
+                add_step(sum_of(sums, *column), before, value, || starts.has_begun(at, row.values));
             }
         }
     }
 
-    fn follow_changed(&mut self, previous: Option<Row<'_>>, row: Row<'_>, plan: &[Column], sums: &mut Vec<CrossSum>) {
+    fn follow_changed(
+        &mut self,
+        previous: Option<Row<'_>>,
+        row: Row<'_>,
+        (plan, starts): (&[Column], RowStarts<'_>),
+        sums: &mut Vec<CrossSum>,
+    ) {
         if let Some(previous) = previous {
             for (metric, value) in previous.metrics.iter().zip(previous.values) {
                 if !is_stale(*value) {
@@ -77,13 +90,13 @@ impl Track {
                 }
             }
         }
-        for ((metric, value), column) in row.metrics.iter().zip(row.values).zip(plan) {
+        for (at, ((metric, value), column)) in row.metrics.iter().zip(row.values).zip(plan).enumerate() {
             if is_stale(*value) {
                 continue;
             }
             let before = self.revive(*metric, row.at);
             if column.is_cumulative() {
-                add_step(sum_of(sums, *column), before, *value);
+                add_step(sum_of(sums, *column), before, *value, || starts.has_begun(at, row.values));
             }
         }
     }
@@ -151,10 +164,13 @@ pub(crate) fn sum_of(sums: &mut Vec<CrossSum>, column: Column) -> &mut CrossSum 
     &mut sums[column.row()]
 }
 
-/// Adds a counter's step from `before` to `value`, or counts that there is no `before`.
-pub(crate) fn add_step(sum: &mut CrossSum, before: Option<f64>, value: f64) {
+/// Adds a counter's step from `before` to `value`.
+///
+/// Without a `before` it is all of `value` if the counter has begun in the window, else it is counted that there is none.
+pub(crate) fn add_step(sum: &mut CrossSum, before: Option<f64>, value: f64, has_begun: impl FnOnce() -> bool) {
     match before {
         Some(before) => sum.add_increase(step_increase(before, value)),
+        None if has_begun() => sum.add_increase(value),
         None => sum.add_unanchored(),
     }
 }
