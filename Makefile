@@ -5,6 +5,7 @@
 #   make demo           shows a whole tree on this machine; ARGS='--for 60s' ends by itself
 #   make test           runs every test, those with real processes too
 #   make check          tests, format, lints, docs, dependencies: what a change must pass
+#   make conformance    runs peers' own cases from the folder CONFORMANCE
 #   make bench          measures; ARGS='peers' says what, see benches/README.md
 
 SHELL := /bin/bash
@@ -19,7 +20,7 @@ export CARGO_TARGET_DIR
 FLAGS := --release --locked --workspace
 BINARIES := $(CARGO_TARGET_DIR)/release
 
-.PHONY: setup build demo test check format clippy docs deny bench
+.PHONY: setup build demo test conformance check format clippy docs deny bench
 
 setup:
 	.ci/setup build
@@ -35,6 +36,16 @@ demo: build
 test: build
 	.ci/setup test
 	$(CARGO) test $(FLAGS) --no-fail-fast $(ARGS)
+
+# Nothing of the folder is copied; a judged case that fails, fails the target.
+conformance: build
+	.ci/setup conformance
+	if [[ ! -d '$(CONFORMANCE)/exposition/cases' ]]; then \
+	    echo 'conformance: CONFORMANCE must name a folder with exposition/cases' >&2; exit 2; fi
+	python3 '$(CONFORMANCE)/exposition/run.py' cli '$(CONFORMANCE)/exposition/cases' -v \
+	    --cli '$(abspath $(BINARIES))/firetower check metrics --format {format}'
+	python3 '$(CONFORMANCE)/exposition/run.py' scrape '$(CONFORMANCE)/exposition/cases' -v --server-cmd \
+	    '$(abspath $(BINARIES))/firetower secondary --standalone --scrape-config {config} --data {data} --http 127.0.0.1:{port}'
 
 check: test format clippy docs deny
 
