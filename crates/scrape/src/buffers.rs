@@ -8,10 +8,12 @@ use crate::page::PageReader;
 
 /// How many sets of buffers are kept while nobody uses them.
 const IDLE_SETS_MAX: usize = 16;
-/// How large a buffer may be that is kept.
-const IDLE_BUFFER_BYTES_MAX: usize = 4 << 20;
+/// How large those sets may be together: a few huge pages must not make every set as large as the hugest.
+const IDLE_SET_BYTES_MAX: usize = 8 << 20;
 /// How many rows are kept for the next scrapes.
 const IDLE_ROWS_MAX: usize = 256;
+/// How large those rows may be together.
+const IDLE_ROW_BYTES_MAX: usize = 4 << 20;
 
 /// A pool of buffers; clones share it.
 ///
@@ -23,7 +25,13 @@ pub struct Buffers(Arc<Pool>);
 #[derive(Debug, Default)]
 struct Pool {
     workers: Mutex<Vec<Worker>>,
-    rows: Mutex<Vec<Vec<f64>>>,
+    rows: Mutex<IdleRows>,
+}
+
+#[derive(Debug, Default)]
+struct IdleRows {
+    rows: Vec<Vec<f64>>,
+    bytes: usize,
 }
 
 /// What it takes to read one answer.
@@ -45,16 +53,27 @@ impl Buffers {
 
     /// Takes an empty row.
     pub(crate) fn take_row(&self) -> Vec<f64> {
-        lock(&self.0.rows).pop().unwrap_or_default()
+        let mut idle = lock(&self.0.rows);
+        let row = idle.rows.pop().unwrap_or_default();
+        idle.bytes -= row.capacity() * size_of::<f64>();
+        row
     }
 
     /// Takes back a row whose values are no longer needed, for the next scrape.
     pub fn give_row(&self, mut row: Vec<f64>) {
         row.clear();
-        let mut rows = lock(&self.0.rows);
-        if rows.len() < IDLE_ROWS_MAX && row.capacity() * 8 <= IDLE_BUFFER_BYTES_MAX && row.capacity() > 0 {
-            rows.push(row);
+        let bytes = row.capacity() * size_of::<f64>();
+        let mut idle = lock(&self.0.rows);
+        if idle.rows.len() < IDLE_ROWS_MAX && idle.bytes + bytes <= IDLE_ROW_BYTES_MAX {
+            idle.bytes += bytes;
+            idle.rows.push(row);
         }
+    }
+}
+
+impl Worker {
+    fn bytes(&self) -> usize {
+        self.raw.capacity() + self.inflated.capacity() + self.reader.bytes()
     }
 }
 
@@ -80,15 +99,10 @@ impl DerefMut for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(mut worker) = self.worker.take() else { return };
-        if worker.raw.len() > IDLE_BUFFER_BYTES_MAX {
-            worker.raw = Vec::new();
-        }
-        if worker.inflated.capacity() > IDLE_BUFFER_BYTES_MAX {
-            worker.inflated = Vec::new();
-        }
+        let Some(worker) = self.worker.take() else { return };
         let mut workers = lock(&self.pool.workers);
-        if workers.len() < IDLE_SETS_MAX {
+        let idle: usize = workers.iter().map(Worker::bytes).sum();
+        if workers.len() < IDLE_SETS_MAX && idle + worker.bytes() <= IDLE_SET_BYTES_MAX {
             workers.push(worker);
         }
     }

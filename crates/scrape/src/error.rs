@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::exposition::{PageError, UnknownFormat};
-use crate::page::ReadError;
+use crate::page::{LabelLimit, ReadError};
 
 /// Why a scrape failed, or a file of targets could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +99,12 @@ pub enum Error {
         /// How many it may have after relabelling.
         limit: usize,
     },
+    /// A series of the page has too many labels, or one too long.
+    #[error(transparent)]
+    LabelLimit(LabelLimit),
+    /// The page was read and could not be kept.
+    #[error("the page's shape could not be stored")]
+    Unstored,
     /// A pattern of file names is not one.
     #[error("pattern {pattern:?} of file names is malformed")]
     Pattern {
@@ -134,6 +140,10 @@ impl Error {
             Error::Format(_) => "content_type",
             Error::Page(_) => "page",
             Error::SampleLimit { .. } => "sample_limit",
+            Error::LabelLimit(LabelLimit::Count { .. }) => "label_limit",
+            Error::LabelLimit(LabelLimit::NameLength { .. }) => "label_name_length_limit",
+            Error::LabelLimit(LabelLimit::ValueLength { .. }) => "label_value_length_limit",
+            Error::Unstored => "store",
             Error::Pattern { .. } | Error::File { .. } => "file",
         }
     }
@@ -144,6 +154,8 @@ impl From<ReadError> for Error {
         match error {
             ReadError::Page(error) => Error::Page(error),
             ReadError::SampleLimit { limit } => Error::SampleLimit { limit },
+            ReadError::LabelLimit(error) => Error::LabelLimit(error),
+            ReadError::Unstored => Error::Unstored,
         }
     }
 }

@@ -26,6 +26,7 @@ pub use exposition::{Format, Line, MediaType, PageError, Protocol, UnknownFormat
 pub use fetch::{Client, Tls};
 pub use metrics::{Outcome, ScrapeMetrics};
 pub use page::{
-    LEADING, PageCounts, PageReader, PageShape, PageShapes, ReadError, ReadOptions, Resolve, SYNTHETIC, TargetPage,
+    Held, LEADING, LabelLimit, PageCounts, PageReader, PageShape, PageShapes, ReadError, ReadOptions, Resolve,
+    SYNTHETIC, TargetPage,
 };
 pub use target::{BODY_SIZE_LIMIT, Failure, Read, Scrape, ScrapeOptions, Scraper, run_target};

@@ -2,22 +2,28 @@
 //!
 //! A [`PageShape`] holds the lines of a page, up to their values, in their order. A page's line is recognised by
 //! comparing its bytes with the line that is expected next: nothing is hashed, nothing allocated. Only a line that is
-//! not where it was is looked up, and only one never seen is taken apart. Targets whose pages look alike share one
-//! shape.
+//! not where it was is looked up, and only one that no target of its kind ever had is taken apart. A line is held once
+//! however many shapes have it, and targets whose pages look alike share one shape.
 
+mod adopt;
+mod kin;
+mod label_limit;
+mod line;
+mod pass;
 mod reader;
 mod reshape;
 mod shape;
-mod shapes;
 
 use std::sync::Arc;
 
-use firetower_model::{MetricId, ShapeId};
+use firetower_model::{Kind, Labels, MetricId, STALE, Sample, ShapeId, Timestamp};
 
+pub use kin::{Held, PageShapes};
+pub use label_limit::LabelLimit;
 pub use reader::{PageCounts, PageReader, ReadError, ReadOptions};
 pub use shape::PageShape;
-pub use shapes::PageShapes;
 
+use self::kin::Kin;
 use crate::exposition::Line;
 
 /// The series that every scrape gives beside its page, in the order of the columns that stand before the page's.
@@ -33,14 +39,23 @@ pub const SYNTHETIC: [&str; 5] = [
 pub const LEADING: usize = SYNTHETIC.len();
 
 /// Gives lines and shapes their ids: what a role does for one target.
+///
+/// A page's new lines are all relabelled before the first is given an id, so that a page that is refused costs no id.
 pub trait Resolve {
-    /// Returns the metric of a line not seen before; `None` if the line is to be dropped.
+    /// Returns the labels of the metric of a line not seen before; `None` if the line is to be dropped.
     ///
     /// Asked again for a line only when it has been away. Lines with one metric become one column.
-    fn resolve(&mut self, line: &Line<'_>) -> Option<MetricId>;
+    ///
+    /// # Errors
+    /// If the series has more or longer labels than allowed.
+    fn relabel(&mut self, line: &Line<'_>) -> Result<Option<Labels>, LabelLimit>;
 
-    /// Returns the shape with the [`SYNTHETIC`] metrics and then these, each once.
-    fn shape(&mut self, metrics: &[MetricId]) -> ShapeId;
+    /// Returns the id of the metric with these labels; `None` if it can be given none, and its line is left out.
+    fn metric(&mut self, labels: &Labels, kind: Kind) -> Option<MetricId>;
+
+    /// Returns the shape with the [`SYNTHETIC`] metrics and then these, each once, and all its metrics; `None` if it
+    /// can be given no id.
+    fn shape(&mut self, metrics: &[MetricId]) -> Option<(ShapeId, Arc<[MetricId]>)>;
 
     /// Returns what targets have in common that resolve each line to the same metric; `None` if no other does.
     fn sharing_key(&self) -> Option<u64>;
@@ -49,15 +64,25 @@ pub trait Resolve {
 /// What is remembered of a target between two of its pages.
 #[derive(Debug, Default)]
 pub struct TargetPage {
+    kin: Option<Arc<Kin>>,
     shape: Option<Arc<PageShape>>,
     /// Columns that the last page had, a bit each.
     present: Vec<u64>,
+    /// Columns whose last sample carried its own time and that end with a marker, in their order.
+    timed: Vec<u32>,
 }
 
 impl TargetPage {
     /// Returns the shape of the last page that could be read; `None` before the first.
     pub fn shape(&self) -> Option<&PageShape> {
         self.shape.as_deref()
+    }
+
+    /// Returns a marker at `at` for each series that [`ReadOptions::timed_end_at`] would end if it were missing now,
+    /// with its place in a row of the shape: what a target owes that has no page any more.
+    pub fn end_timed(&mut self, at: Timestamp) -> Vec<(u32, Sample)> {
+        let ended = self.timed.drain(..);
+        ended.map(|column| (column + LEADING as u32, Sample { at, value: STALE })).collect()
     }
 }
 

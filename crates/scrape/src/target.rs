@@ -45,6 +45,8 @@ pub struct ScrapeOptions {
     pub timeout: Duration,
     /// Whether the time that a line carries is its sample's time.
     pub honor_timestamps: bool,
+    /// Whether a series whose samples carry their own time ends with a marker when it is missing from a page.
+    pub track_timestamps_staleness: bool,
     /// How many samples may be left after relabelling; 0 for any number.
     pub sample_limit: usize,
     /// How large a page may be, inflated; 0 for [`BODY_SIZE_LIMIT`].
@@ -85,6 +87,9 @@ pub struct Scrape {
     pub response_bytes: usize,
     /// The page, or why there is none.
     pub outcome: Result<Read, Failure>,
+    /// Markers of series that end since there is no page, and that no marker in a row would end: (place in a row of
+    /// the last page's shape, marker).
+    pub ended: Vec<(u32, Sample)>,
 }
 
 /// A page that was read.
@@ -136,15 +141,12 @@ pub async fn run_target(
         }
         let begun = Instant::now();
         let fetched = state.fetch(&scraper).await;
-        let mut scrape = Scrape {
-            index: options.index,
-            slot,
-            at: if is_late { started } else { slot },
-            started,
-            duration: Duration::ZERO,
-            response_bytes: fetched.as_ref().map_or(0, |fetched| fetched.wire_bytes),
-            outcome: state.read(&scraper, fetched, &mut resolve),
-        };
+        let at = if is_late { started } else { slot };
+        let response_bytes = fetched.as_ref().map_or(0, |fetched| fetched.wire_bytes);
+        let outcome = state.read(&scraper, fetched, at, &mut resolve);
+        let ended = if outcome.is_err() { state.page.end_timed(at) } else { Vec::new() };
+        let index = options.index;
+        let mut scrape = Scrape { index, slot, at, started, duration: Duration::ZERO, response_bytes, outcome, ended };
         scrape.finish(begun.elapsed(), &scraper.metrics);
         if scraper.scrapes.send(scrape).await.is_err() {
             return;
@@ -179,6 +181,7 @@ struct State {
     format: Format,
     fallback: Option<Format>,
     read_options: ReadOptions,
+    track_timestamps_staleness: bool,
     body_size_limit: usize,
 }
 
@@ -198,6 +201,7 @@ impl State {
                 sample_limit: limit(options.sample_limit, None),
                 ..ReadOptions::default()
             },
+            track_timestamps_staleness: options.track_timestamps_staleness,
             body_size_limit: limit(options.body_size_limit, None).unwrap_or(BODY_SIZE_LIMIT),
         }
     }
@@ -212,6 +216,7 @@ impl State {
         &mut self,
         scraper: &Scraper,
         fetched: Result<Fetched, Failure>,
+        at: Timestamp,
         resolve: &mut dyn Resolve,
     ) -> Result<Read, Failure> {
         let Fetched { mut lease, body, media_type, .. } = fetched?;
@@ -227,7 +232,8 @@ impl State {
             // A line may be well-formed in one format and not in the other, so none is taken for known.
             (self.page, self.format) = (TargetPage::default(), format);
         }
-        let options = ReadOptions { format, ..self.read_options };
+        let timed_end_at = self.track_timestamps_staleness.then_some(at);
+        let options = ReadOptions { format, timed_end_at, ..self.read_options };
         let read = worker.reader.read(&mut self.page, &scraper.shapes, page, options, resolve, &mut values, &mut timed);
         match read {
             Ok((shape, counts)) => Ok(Read { shape, values, timed, counts }),

@@ -119,9 +119,9 @@ impl Collector {
         Ok(collector)
     }
 
-    /// Returns the metrics that stand before those of a page, and the shape of a target that has no page yet.
-    pub(crate) fn leading(&self) -> (Arc<[MetricId]>, ShapeId) {
-        (Arc::clone(&self.leading), self.base_shape)
+    /// Returns the metrics that stand before those of a page.
+    pub(crate) fn leading(&self) -> Arc<[MetricId]> {
+        Arc::clone(&self.leading)
     }
 
     /// Follows the targets of `assignment`; those no longer in it end with staleness markers.
@@ -218,7 +218,7 @@ impl Collector {
             Err(_) => {
                 let mut values = vec![STALE; metrics_of(&self.store, followed.shape).len()];
                 values[..LEADING].copy_from_slice(&[0.0, seconds, 0.0, 0.0, 0.0]);
-                PageRow { target: followed.id, at: scrape.at, shape: followed.shape, values, timed: Vec::new() }
+                PageRow { target: followed.id, at: scrape.at, shape: followed.shape, values, timed: scrape.ended }
             }
         };
         let id = followed.id;

@@ -9,6 +9,7 @@ mod collect;
 mod collector;
 mod discovery;
 mod kept;
+mod label_limits;
 mod metrics;
 mod plan;
 mod replay;

@@ -279,7 +279,7 @@ impl Base {
             blocking(|| collector.assign(share, clock.now(), &mut batch))?;
             store.commit(batch)?;
         }
-        let (leading, base_shape) = collector.leading();
+        let leading = collector.leading();
         let (to_collector, scrapes) = mpsc::channel(SCRAPES_MAX);
         let (to_assign, assigns) = mpsc::channel(1);
         let buffers = Buffers::default();
@@ -291,7 +291,7 @@ impl Base {
             metrics: ScrapeMetrics::register(&mut self.registry),
             scrapes: to_collector,
         };
-        let scraping = Scraping { scraper, store: store.clone(), leading, base_shape };
+        let scraping = Scraping { scraper, store: store.clone(), leading };
         let targets = Targets::new(scraping, &inputs.configs);
         let collecting = Collecting {
             collector,

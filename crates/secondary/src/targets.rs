@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_model::{MetricId, ShapeId, Target};
+use firetower_model::{MetricId, Target};
 use firetower_scrape::{Protocol, ScrapeOptions, Scraper, accept, run_target};
 use firetower_store::Store;
 use firetower_topology::{Protocol as Configured, ScrapeConfig};
@@ -21,7 +21,6 @@ pub(crate) struct Scraping {
     pub(crate) scraper: Scraper,
     pub(crate) store: Store,
     pub(crate) leading: Arc<[MetricId]>,
-    pub(crate) base_shape: ShapeId,
 }
 
 /// The scraping tasks.
@@ -85,7 +84,7 @@ impl Targets {
 
     fn start(&mut self, index: u32, target: &Target, config: Arc<ScrapeConfig>) -> Running {
         let cancel = CancellationToken::new();
-        let Scraping { scraper, store, leading, base_shape } = &self.scraping;
+        let Scraping { scraper, store, leading } = &self.scraping;
         let options = ScrapeOptions {
             index,
             url: target.url.clone(),
@@ -95,11 +94,11 @@ impl Targets {
             interval: target.interval,
             timeout: target.timeout,
             honor_timestamps: config.honor_timestamps,
+            track_timestamps_staleness: config.track_timestamps_staleness,
             sample_limit: usize::try_from(config.sample_limit).unwrap_or(usize::MAX),
             body_size_limit: usize::try_from(config.body_size_limit).unwrap_or(usize::MAX),
         };
-        let resolver =
-            Resolver::new(store.clone(), Arc::clone(&config), target.labels.clone(), Arc::clone(leading), *base_shape);
+        let resolver = Resolver::new(store.clone(), Arc::clone(&config), target.labels.clone(), Arc::clone(leading));
         self.tasks.spawn(run_target(scraper.clone(), options, resolver, cancel.clone()));
         Running { config, index, cancel }
     }

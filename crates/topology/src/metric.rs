@@ -19,6 +19,10 @@ const EXPORTED: &str = "exported_";
 ///
 /// Source: Prometheus `scrape/scrape.go`, `mutateSampleLabels`.
 pub fn metric_labels(config: &ScrapeConfig, target: &Labels, page: &[(&str, &str)]) -> Option<Labels> {
+    if config.metric_relabel.is_empty() && is_apart(target, page) {
+        let labels = Labels::new(page.iter().filter(|(_, value)| !value.is_empty()).copied());
+        return Some(labels).filter(|labels| !labels.name().is_empty());
+    }
     let mut labels = LabelSet::new(target);
     let is_targets = |name: &str| target.get(name).is_some();
     let (mut clashing, free): (Vec<_>, Vec<_>) = page.iter().copied().partition(|(name, _)| is_targets(name));
@@ -38,6 +42,11 @@ pub fn metric_labels(config: &ScrapeConfig, target: &Labels, page: &[(&str, &str
     let is_kept = apply(&config.metric_relabel, &mut labels) && !labels.get(NAME).is_empty();
     let gone = target.iter().filter(|(name, _)| labels.get(name).is_empty()).map(|(name, _)| (name, ""));
     is_kept.then(|| Labels::new(labels.written().chain(gone)))
+}
+
+/// Tells whether a line's labels can be laid over its target's as they are, as nearly all can.
+fn is_apart(target: &Labels, page: &[(&str, &str)]) -> bool {
+    target.iter().all(|(name, value)| !value.is_empty() && page.iter().all(|(other, _)| *other != name))
 }
 
 /// Returns `name` with the prefix as often as it takes to be free.

@@ -3,17 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use firetower_model::{MetricId, STALE, Sample, ShapeId, Timestamp, is_stale};
+use firetower_model::{Kind, Labels, MetricId, STALE, Sample, ShapeId, Timestamp, is_stale};
 
+use super::kin::Kin;
+use super::label_limit::LabelLimit;
+use super::line::KnownLine;
+use super::pass::Pass;
 use super::reshape::{NewLine, Reshape};
-use super::shape::{COMMENT, DROPPED, PageLines, PageShape};
+use super::shape::PageShape;
 use super::{PageShapes, Resolve, TargetPage, has_bit, set_bit};
-use crate::exposition::{Entry, Fault, Format, PageError, SeriesLine, entry, sample_after, short_decimal};
-
-/// Marks an entry of the page's order as a place among the new lines.
-pub(super) const NEW: u32 = 1 << 31;
-/// Marks an entry of the page's order as a line of the shape whose value is the one in the row.
-pub(super) const WROTE: u32 = 1 << 30;
+use crate::exposition::{Format, PageError};
 
 /// How many lines a shape may always have; beyond that, at most twice those of the page.
 const LINES_LEAST: usize = 64;
@@ -25,6 +24,8 @@ pub struct ReadOptions {
     pub format: Format,
     /// Whether the time that a line carries is its sample's time.
     pub honor_timestamps: bool,
+    /// The time of the markers that end series whose samples carried their own time; `None` if they are not ended.
+    pub timed_end_at: Option<Timestamp>,
     /// How many samples may be left after relabelling; `None` for any number.
     pub sample_limit: Option<usize>,
 }
@@ -61,21 +62,54 @@ pub enum ReadError {
         /// How many are allowed.
         limit: usize,
     },
+    /// A series has too many labels, or one too long.
+    #[error(transparent)]
+    LabelLimit(#[from] LabelLimit),
+    /// The page's shape could be given no id.
+    #[error("the page's shape could not be stored")]
+    Unstored,
 }
 
 /// What a worker needs to read pages; keeps its buffers from page to page, and nothing of any page.
 #[derive(Debug, Default)]
 pub struct PageReader {
-    /// Lines of the page: places in the shape, or with [`NEW`] in `new`.
+    /// Lines of the page: places in the shape, or with [`super::pass::NEW`] in `new`.
     pub(super) order: Vec<u32>,
     pub(super) new: Vec<NewLine>,
-    pub(super) lines: PageLines,
+    /// What each of `new` turned out to be.
+    pub(super) found: Vec<Option<Arc<KnownLine>>>,
+    /// Those of `new` that no shape knew: place, kind of the family, labels unless dropped.
+    pub(super) relabelled: Vec<(u32, Kind, Option<Labels>)>,
+    pub(super) lines: Vec<Arc<KnownLine>>,
+    pub(super) line_columns: Vec<u32>,
     pub(super) metrics: Vec<MetricId>,
     pub(super) columns: HashMap<MetricId, u32>,
-    pub(super) remap: Vec<u32>,
     pub(super) seen: Vec<u64>,
-    pub(super) row: Vec<f64>,
+    pub(super) values: Vec<f64>,
     present: Vec<u64>,
+}
+
+/// A page and how to read it.
+#[derive(Clone, Copy)]
+pub(super) struct Page<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) options: ReadOptions,
+}
+
+/// Where a page's samples go.
+pub(super) struct Row<'a> {
+    pub(super) values: &'a mut Vec<f64>,
+    pub(super) timed: &'a mut Vec<(u32, Sample)>,
+    /// How long both were before the page.
+    pub(super) base: usize,
+    pub(super) timed_base: usize,
+}
+
+impl Row<'_> {
+    pub(super) fn clear(&mut self) {
+        self.values.truncate(self.base);
+        self.timed.truncate(self.timed_base);
+    }
 }
 
 impl PageReader {
@@ -85,7 +119,8 @@ impl PageReader {
     /// is therefore appended to `timed`, with its place in `row`. Returns the shape of the columns, and counts.
     ///
     /// # Errors
-    /// If the page is malformed or too long; then `known`, `row` and `timed` are as before.
+    /// If the page is malformed, too long or over a limit; then `known`, `row` and `timed` are as before, and no id
+    /// was given for it.
     #[expect(
         clippy::too_many_arguments,
         reason = "what is borrowed for one page; a struct of them would be made per call"
@@ -100,84 +135,144 @@ impl PageReader {
         row: &mut Vec<f64>,
         timed: &mut Vec<(u32, Sample)>,
     ) -> Result<(ShapeId, PageCounts), ReadError> {
-        let (row_length, timed_length) = (row.len(), timed.len());
-        let result = self.read_page(known, shapes, page, options, resolve, row, timed);
+        let (base, timed_base) = (row.len(), timed.len());
+        let mut row = Row { values: row, timed, base, timed_base };
+        let kin = Arc::clone(known.kin.get_or_insert_with(|| shapes.kin(options.sharing_key(resolve))));
+        let result = self.read_page(known, &kin, Page { text: page, options }, resolve, &mut row);
         if result.is_err() {
-            row.truncate(row_length);
-            timed.truncate(timed_length);
+            row.clear();
         }
+        self.found.clear();
+        self.relabelled.clear();
+        self.lines.clear();
         result
     }
 
-    #[expect(clippy::too_many_arguments, reason = "as above")]
     fn read_page(
         &mut self,
         known: &mut TargetPage,
-        shapes: &PageShapes,
-        page: &[u8],
-        options: ReadOptions,
+        kin: &Kin,
+        page: Page<'_>,
         resolve: &mut dyn Resolve,
-        row: &mut Vec<f64>,
-        timed: &mut Vec<(u32, Sample)>,
+        row: &mut Row<'_>,
     ) -> Result<(ShapeId, PageCounts), ReadError> {
-        let (base, timed_base) = (row.len(), timed.len());
-        let shape = known.shape.clone().or_else(|| shapes.latest(options.sharing_key(resolve)));
-        let shape = shape.unwrap_or_else(|| Arc::new(PageShape::empty()));
-        let mut pass = Pass { page, options, shape: &shape, counts: PageCounts::default(), base, row, timed };
-        pass.run(self).map_err(|fault| fault.on(page))?;
-        let mut counts = pass.counts;
-        check_limit(counts.kept, options)?;
-        self.mark_present(&row[base..], &timed[timed_base..], base);
-        if self.needs_reshape(known, &shape) {
-            let reshape = Reshape { page, options, shape: &shape, shapes, base, timed_base };
-            return reshape.run(self, known, resolve, row, timed, counts);
+        let shape = known.shape.clone().or_else(|| kin.guess()).unwrap_or_else(|| Arc::new(PageShape::empty()));
+        let mut counts = self.compare(page, &shape, row)?;
+        check_limit(counts.kept, page.options)?;
+        let mut shape = shape;
+        if self.needs_reshape(known, &shape, row) {
+            if let Some((other, other_counts)) = self.adopt(known, kin, page, &shape, row)? {
+                (shape, counts) = (other, other_counts);
+            } else {
+                let reshape = Reshape { page, shape: &shape, kin };
+                shape = reshape.run(self, known, resolve, row, &mut counts)?;
+            }
         }
+        self.mark_present(row);
+        self.end_timed(known, page.options, row);
         counts.added = self.count_added(&known.present);
-        self.swap_present(&mut known.present);
+        std::mem::swap(&mut self.present, &mut known.present);
         let id = shape.id();
         known.shape = Some(shape);
         Ok((id, counts))
     }
 
+    /// Fills the row with what the shape knows of the page, and notes the page's order and its new lines.
+    pub(super) fn compare(
+        &mut self,
+        page: Page<'_>,
+        shape: &PageShape,
+        row: &mut Row<'_>,
+    ) -> Result<PageCounts, ReadError> {
+        row.clear();
+        let mut pass = Pass::new(page, shape, row);
+        pass.run(self).map_err(|fault| fault.on(page.text))?;
+        Ok(pass.counts)
+    }
+
     /// Sets a bit for each column that the page has.
-    pub(super) fn mark_present(&mut self, values: &[f64], timed: &[(u32, Sample)], base: usize) {
+    fn mark_present(&mut self, row: &Row<'_>) {
         self.present.clear();
-        self.present.extend(values.chunks(64).map(|chunk| {
+        self.present.extend(row.values[row.base..].chunks(64).map(|chunk| {
             chunk.iter().enumerate().fold(0u64, |word, (bit, value)| word | u64::from(!is_stale(*value)) << bit)
         }));
-        for (column, _) in timed {
-            set_bit(&mut self.present, *column as usize - base);
+        for (column, _) in &row.timed[row.timed_base..] {
+            set_bit(&mut self.present, *column as usize - row.base);
         }
     }
 
     /// Returns how many columns the page has that are not in `before`.
-    pub(super) fn count_added(&self, before: &[u64]) -> usize {
+    fn count_added(&self, before: &[u64]) -> usize {
         let before = before.iter().copied().chain(std::iter::repeat(0));
         self.present.iter().zip(before).map(|(now, before)| (now & !before).count_ones() as usize).sum()
     }
 
-    /// Hands over the bits of the columns that the page has, and takes others' memory for the next page.
-    pub(super) fn swap_present(&mut self, other: &mut Vec<u64>) {
-        std::mem::swap(&mut self.present, other);
+    /// Appends a marker for each series that carried its own time and is gone, and notes those that do now.
+    fn end_timed(&self, known: &mut TargetPage, options: ReadOptions, row: &mut Row<'_>) {
+        let Some(at) = options.timed_end_at else { return };
+        let now_end = row.timed.len();
+        for column in known.timed.drain(..).filter(|column| !has_bit(&self.present, *column as usize)) {
+            row.timed.push((row.base as u32 + column, Sample { at, value: STALE }));
+        }
+        let now = &row.timed[row.timed_base..now_end];
+        let alone = now.iter().filter(|(place, _)| is_stale(row.values[*place as usize]));
+        known.timed.extend(alone.map(|(place, _)| place - row.base as u32));
+        known.timed.sort_unstable();
+        known.timed.dedup();
     }
 
     /// Tells whether the page has series that the shape lacks, or the shape far too many that the page lacks.
     ///
     /// A column that was on the page before stays once more, for its staleness marker.
-    fn needs_reshape(&self, known: &TargetPage, shape: &PageShape) -> bool {
-        if self.new.iter().any(|line| !line.is_comment) || known.shape.is_none() && shape.lines().len() == 0 {
+    fn needs_reshape(&mut self, known: &TargetPage, shape: &PageShape, row: &Row<'_>) -> bool {
+        if self.new.iter().any(|line| !line.is_comment) || known.shape.is_none() && shape.len() == 0 {
             return true;
         }
         let columns = shape.metrics().len();
-        if columns <= LINES_LEAST.max(2 * self.order.len()) {
+        if columns <= self.lines_max() {
             return false;
         }
+        self.mark_present(row);
         (0..columns).any(|column| !has_bit(&self.present, column) && !has_bit(&known.present, column))
     }
 
-    /// Tells whether a page's lines leave no room for `vanished` others in their shape.
-    pub(super) fn is_crowded(&self, vanished: usize) -> bool {
-        self.order.len() + vanished > LINES_LEAST.max(2 * self.order.len())
+    /// Returns how many lines a shape may have for the page just read.
+    pub(super) fn lines_max(&self) -> usize {
+        LINES_LEAST.max(2 * self.order.len())
+    }
+
+    /// Notes the columns of a shape's metrics.
+    pub(super) fn note_columns(&mut self, shape: &PageShape) {
+        self.columns.clear();
+        self.columns.extend(shape.metrics().iter().enumerate().map(|(column, metric)| (*metric, column as u32)));
+    }
+
+    /// Tells whether each column that the target's last page had is among those noted.
+    pub(super) fn has_columns_of(&self, known: &TargetPage, shape: &PageShape) -> bool {
+        let mut metrics = shape.metrics().iter().enumerate();
+        metrics.all(|(column, metric)| !has_bit(&known.present, column) || self.columns.contains_key(metric))
+    }
+
+    /// Says in the columns noted, `count` of them, what `known` says in those of `shape`.
+    pub(super) fn carry_over(&self, known: &mut TargetPage, shape: &PageShape, count: usize) {
+        let moved = |column: usize| shape.metrics().get(column).and_then(|metric| self.columns.get(metric)).copied();
+        let mut present = vec![0u64; count.div_ceil(64)];
+        let before = (0..shape.metrics().len()).filter(|column| has_bit(&known.present, *column));
+        before.filter_map(moved).for_each(|column| set_bit(&mut present, column as usize));
+        known.present = present;
+        known.timed = known.timed.iter().filter_map(|column| moved(*column as usize)).collect();
+    }
+
+    /// Returns how many bytes its buffers hold.
+    pub(crate) fn bytes(&self) -> usize {
+        self.order.capacity() * 4
+            + self.new.capacity() * size_of::<NewLine>()
+            + self.found.capacity() * size_of::<usize>()
+            + self.relabelled.capacity() * size_of::<(u32, Kind, Option<Labels>)>()
+            + self.lines.capacity() * size_of::<usize>()
+            + (self.line_columns.capacity() + self.metrics.capacity()) * 4
+            + self.columns.capacity() * 2 * size_of::<(MetricId, u32)>()
+            + (self.seen.capacity() + self.values.capacity() + self.present.capacity()) * 8
     }
 }
 
@@ -186,118 +281,5 @@ pub(super) fn check_limit(kept: usize, options: ReadOptions) -> Result<(), ReadE
     match options.sample_limit {
         Some(limit) if kept > limit => Err(ReadError::SampleLimit { limit }),
         _ => Ok(()),
-    }
-}
-
-/// One pass over a page.
-struct Pass<'a> {
-    page: &'a [u8],
-    options: ReadOptions,
-    shape: &'a PageShape,
-    counts: PageCounts,
-    base: usize,
-    row: &'a mut Vec<f64>,
-    timed: &'a mut Vec<(u32, Sample)>,
-}
-
-impl Pass<'_> {
-    /// Fills the row with what the shape knows, and notes the page's order and its new lines.
-    fn run(&mut self, reader: &mut PageReader) -> Result<(), Fault> {
-        reader.order.clear();
-        reader.new.clear();
-        if u32::try_from(self.page.len()).is_err() {
-            return Err(Fault::new(0, "the page is larger than 4 GiB"));
-        }
-        self.row.resize(self.base + self.shape.metrics().len(), STALE);
-        let (mut at, mut next) = (0, 0);
-        loop {
-            if let Some((end, wrote)) = self.expected_line(at, next) {
-                reader.order.push(next as u32 | wrote);
-                (at, next) = (end, next + 1);
-                continue;
-            }
-            match entry(self.page, at, self.options.format)? {
-                Entry::End => return Ok(()),
-                Entry::Comment { end } | Entry::Type { end, .. } => {
-                    self.comment(reader, at, end, &mut next);
-                    at = end;
-                }
-                Entry::Series(line) => {
-                    self.series(reader, at, line, &mut next);
-                    at = line.end;
-                }
-            }
-        }
-    }
-
-    /// Takes the line at `at` if it is the one that the shape has at `next`; returns where it ends, and what `store` did.
-    #[inline]
-    fn expected_line(&mut self, at: usize, next: usize) -> Option<(usize, u32)> {
-        let (text, column) = self.shape.lines().get(next)?;
-        let rest = &self.page[at..];
-        if !rest.starts_with(text) {
-            return None;
-        }
-        let value_at = at + text.len();
-        if column == COMMENT {
-            return Some((value_at, 0));
-        }
-        if let Some((value, length)) = short_decimal(&rest[text.len()..])
-            && self.page.get(value_at + length) == Some(&b'\n')
-        {
-            return Some((value_at + length + 1, self.store(column, value, None)));
-        }
-        // What only looks like the line expected is no fault: it is taken apart as a whole instead.
-        let line = sample_after(self.page, value_at, self.options.format).ok()?;
-        Some((line.end, self.store(column, line.value, line.timestamp)))
-    }
-
-    /// Keeps a sample of a known line; returns [`WROTE`] if that is the value now in the row, else 0.
-    #[inline]
-    fn store(&mut self, column: u32, value: f64, timestamp: Option<i64>) -> u32 {
-        self.counts.scraped += 1;
-        if column == DROPPED {
-            return 0;
-        }
-        self.counts.kept += 1;
-        let place = self.base + column as usize;
-        if let Some(millis) = timestamp.filter(|_| self.options.honor_timestamps) {
-            self.timed.push((place as u32, Sample { at: Timestamp::from_millis(millis), value }));
-        } else if is_stale(self.row[place]) {
-            self.row[place] = value;
-            return WROTE;
-        } else {
-            self.counts.repeated += 1;
-        }
-        0
-    }
-
-    /// Takes a comment that was not expected here.
-    fn comment(&mut self, reader: &mut PageReader, at: usize, end: usize, next: &mut usize) {
-        let text = &self.page[at..end];
-        if let Some(found) = self.shape.find(text) {
-            reader.order.push(found as u32);
-            *next = found + 1;
-        } else if text.ends_with(b"\n") {
-            reader.order.push(NEW | reader.new.len() as u32);
-            reader.new.push(NewLine::comment(at, end));
-        }
-    }
-
-    /// Takes a series' line that was not expected here.
-    fn series(&mut self, reader: &mut PageReader, at: usize, line: SeriesLine, next: &mut usize) {
-        match self.shape.find(&self.page[at..line.text_end]) {
-            Some(found) => {
-                let column = self.shape.lines().get(found).map_or(DROPPED, |(_, column)| column);
-                let wrote = self.store(column, line.value, line.timestamp);
-                reader.order.push(found as u32 | wrote);
-                *next = found + 1;
-            }
-            None => {
-                self.counts.scraped += 1;
-                reader.order.push(NEW | reader.new.len() as u32);
-                reader.new.push(NewLine::series(at, line));
-            }
-        }
     }
 }

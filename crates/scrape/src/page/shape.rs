@@ -1,13 +1,16 @@
 //! The lines of a page in their order.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use firetower_model::{MetricId, ShapeId};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What a line of a shape stands for, in place of a column: a comment, which ends with its line feed.
+use super::LEADING;
+use super::line::KnownLine;
+
+/// In place of the column of a line that is a comment.
 pub(super) const COMMENT: u32 = u32::MAX;
-/// What a line of a shape stands for, in place of a column: a series that relabelling drops.
+/// In place of the column of a line that is dropped.
 pub(super) const DROPPED: u32 = u32::MAX - 1;
 
 /// An empty place of the index.
@@ -17,69 +20,22 @@ const VACANT: u32 = u32::MAX;
 #[derive(Debug)]
 pub struct PageShape {
     id: ShapeId,
-    metrics: Box<[MetricId]>,
-    lines: PageLines,
-    /// Finds a line by its text: a table with open addressing, made when it is first needed.
-    index: OnceLock<Box<[u32]>>,
-}
-
-/// Texts end to end, and where each ends.
-#[derive(Debug, Default, PartialEq, Clone)]
-pub(super) struct PageLines {
-    texts: Vec<u8>,
-    ends: Vec<LineEnd>,
-}
-
-#[derive(Debug, PartialEq, Clone, Copy)]
-struct LineEnd {
-    end: u32,
-    column: u32,
-}
-
-impl PageLines {
-    pub(super) fn clear(&mut self) {
-        self.texts.clear();
-        self.ends.clear();
-    }
-
-    pub(super) fn push(&mut self, text: &[u8], column: u32) {
-        self.texts.extend_from_slice(text);
-        let end = u32::try_from(self.texts.len()).expect("a shape's texts come from at most two pages");
-        self.ends.push(LineEnd { end, column });
-    }
-
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Returns the text and the column of the line at `at`.
-    #[inline]
-    pub(super) fn get(&self, at: usize) -> Option<(&[u8], u32)> {
-        let line = self.ends.get(at)?;
-        let start = if at == 0 { 0 } else { self.ends[at - 1].end };
-        Some((&self.texts[start as usize..line.end as usize], line.column))
-    }
-
-    /// Returns a hash of texts and columns.
-    pub(super) fn content_hash(&self) -> u64 {
-        let ends = self.ends.iter().fold(0u64, |hash, line| {
-            (hash ^ u64::from(line.end) ^ u64::from(line.column) << 32)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .rotate_left(29)
-        });
-        xxh3_64(&self.texts) ^ ends
-    }
+    /// The leading ones too, since that is how whoever gave the id keeps them.
+    metrics: Arc<[MetricId]>,
+    lines: Box<[Arc<KnownLine>]>,
+    columns: Box<[u32]>,
+    /// Finds a line by its text; made when it is first needed.
+    index: OnceLock<Index>,
 }
 
 impl PageShape {
-    pub(super) fn new(id: ShapeId, metrics: &[MetricId], lines: &PageLines) -> PageShape {
-        PageShape { id, metrics: metrics.into(), lines: lines.clone(), index: OnceLock::new() }
+    pub(super) fn new(id: ShapeId, metrics: Arc<[MetricId]>, lines: &[Arc<KnownLine>], columns: &[u32]) -> PageShape {
+        PageShape { id, metrics, lines: lines.into(), columns: columns.into(), index: OnceLock::new() }
     }
 
     /// Returns the shape without lines that a first page is compared with; it has no id of a store.
     pub(super) fn empty() -> PageShape {
-        PageShape::new(ShapeId::default(), &[], &PageLines::default())
+        PageShape::new(ShapeId::default(), Arc::new([]), &[], &[])
     }
 
     /// Returns the id that [`super::Resolve::shape`] gave.
@@ -89,47 +45,91 @@ impl PageShape {
 
     /// Returns the metrics of its columns, without the leading ones.
     pub fn metrics(&self) -> &[MetricId] {
-        &self.metrics
+        self.metrics.get(LEADING..).unwrap_or_default()
     }
 
-    /// Returns how many bytes it holds in memory.
+    /// Returns how many bytes it holds in memory, without its lines and metrics, which others hold too.
     pub fn bytes(&self) -> usize {
-        let index = self.index.get().map_or(0, |index| index.len() * 4);
-        size_of::<PageShape>() + self.lines.texts.len() + self.lines.ends.len() * 8 + self.metrics.len() * 4 + index
+        let index = self.index.get().map_or(0, |index| index.slots.len() * 4);
+        size_of::<PageShape>() + self.lines.len() * (size_of::<usize>() + 4) + index
     }
 
-    pub(super) fn lines(&self) -> &PageLines {
-        &self.lines
+    /// Returns how many lines it has.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Returns the line at `place` and its column.
+    #[inline]
+    pub(super) fn get(&self, place: usize) -> Option<(&Arc<KnownLine>, u32)> {
+        Some((self.lines.get(place)?, *self.columns.get(place)?))
+    }
+
+    /// Tells whether it consists of these.
+    pub(super) fn is(&self, metrics: &[MetricId], lines: &[Arc<KnownLine>], columns: &[u32]) -> bool {
+        let same_lines = || self.lines.iter().zip(lines).all(|(ours, theirs)| Arc::ptr_eq(ours, theirs));
+        self.lines.len() == lines.len() && self.metrics() == metrics && *self.columns == *columns && same_lines()
     }
 
     /// Returns the place of the first line with exactly this text.
     pub(super) fn find(&self, text: &[u8]) -> Option<usize> {
-        let index = self.index.get_or_init(|| self.make_index());
-        let mut place = xxh3_64(text) as usize & (index.len() - 1);
-        while index[place] != VACANT {
-            let at = index[place] as usize;
-            if self.lines.get(at).is_some_and(|(known, _)| known == text) {
-                return Some(at);
+        let index = self.index.get_or_init(|| Index::new(&self.lines));
+        index.find(xxh3_64(text), |place| *self.lines[place].text == *text)
+    }
+}
+
+/// A hash table of places with open addressing.
+///
+/// A slot has the place in its low bits and bits of the hash above, so that few lines need be looked at in vain.
+#[derive(Debug)]
+struct Index {
+    slots: Box<[u32]>,
+    place_mask: u32,
+}
+
+impl Index {
+    fn new(lines: &[Arc<KnownLine>]) -> Index {
+        let place_mask = (lines.len() as u32 + 1).next_power_of_two() - 1;
+        let mut index = Index { slots: vec![VACANT; lines.len() * 4 / 3 + 1].into(), place_mask };
+        for (place, line) in lines.iter().enumerate() {
+            let hash = xxh3_64(&line.text);
+            if index.find(hash, |known| lines[known].text == line.text).is_none() {
+                index.add(hash, place as u32);
             }
-            place = (place + 1) & (index.len() - 1);
         }
-        None
+        index
     }
 
-    fn make_index(&self) -> Box<[u32]> {
-        let mut index = vec![VACANT; (self.lines.len() * 2 + 1).next_power_of_two()];
-        for at in 0..self.lines.len() {
-            let Some((text, _)) = self.lines.get(at) else { break };
-            let mut place = xxh3_64(text) as usize & (index.len() - 1);
-            while index[place] != VACANT
-                && self.lines.get(index[place] as usize).is_some_and(|(known, _)| known != text)
-            {
-                place = (place + 1) & (index.len() - 1);
+    #[inline]
+    fn find(&self, hash: u64, is_meant: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut at = self.first_slot(hash);
+        loop {
+            let slot = self.slots[at];
+            if slot == VACANT {
+                return None;
             }
-            if index[place] == VACANT {
-                index[place] = at as u32;
+            let place = (slot & self.place_mask) as usize;
+            if (slot ^ self.tag(hash)) & !self.place_mask == 0 && is_meant(place) {
+                return Some(place);
             }
+            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
         }
-        index.into()
+    }
+
+    fn add(&mut self, hash: u64, place: u32) {
+        let mut at = self.first_slot(hash);
+        while self.slots[at] != VACANT {
+            at = if at + 1 == self.slots.len() { 0 } else { at + 1 };
+        }
+        self.slots[at] = self.tag(hash) | place;
+    }
+
+    fn first_slot(&self, hash: u64) -> usize {
+        ((hash & 0xffff_ffff) * self.slots.len() as u64 >> 32) as usize
+    }
+
+    fn tag(&self, hash: u64) -> u32 {
+        (hash >> 32) as u32 & !self.place_mask
     }
 }

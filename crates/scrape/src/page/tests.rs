@@ -1,8 +1,11 @@
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use firetower_model::{Kind, MetricId, Sample, ShapeId, Timestamp, is_stale};
+use firetower_model::{Kind, Labels, MetricId, Sample, ShapeId, Timestamp, is_stale};
 
-use super::{LEADING, PageCounts, PageReader, PageShapes, ReadError, ReadOptions, Resolve, TargetPage};
+use super::{
+    Held, LEADING, LabelLimit, PageCounts, PageReader, PageShapes, ReadError, ReadOptions, Resolve, TargetPage,
+};
 use crate::exposition::Line;
 
 /// Gives ids as a role does; drops what is called `drop…` and gives `same…` the metric `same`.
@@ -11,32 +14,40 @@ struct Ids {
     metrics: HashMap<String, MetricId>,
     kinds: Vec<Kind>,
     shapes: Vec<Vec<MetricId>>,
+    relabelled: usize,
     resolved: usize,
     key: Option<u64>,
 }
 
 impl Resolve for Ids {
-    fn resolve(&mut self, line: &Line<'_>) -> Option<MetricId> {
-        self.resolved += 1;
+    fn relabel(&mut self, line: &Line<'_>) -> Result<Option<Labels>, LabelLimit> {
+        self.relabelled += 1;
         let name = &*line.labels[0].1;
-        if name.starts_with("drop") {
-            return None;
+        if name.starts_with("long") {
+            return Err(LabelLimit::Count { limit: 1, metric: name.into(), found: 2 });
         }
-        let written = if name.starts_with("same") { "same".into() } else { format!("{:?}", line.labels) };
+        let labels = || Labels::new(line.labels.iter().map(|(name, value)| (name, value)));
+        Ok((!name.starts_with("drop")).then(labels))
+    }
+
+    fn metric(&mut self, labels: &Labels, kind: Kind) -> Option<MetricId> {
+        self.resolved += 1;
+        let written = if labels.name().starts_with("same") { "same".into() } else { labels.to_string() };
         let next = MetricId(self.metrics.len() as u32);
         let id = *self.metrics.entry(written).or_insert(next);
         if id == next {
-            self.kinds.push(line.kind);
+            self.kinds.push(kind);
         }
         Some(id)
     }
 
-    fn shape(&mut self, metrics: &[MetricId]) -> ShapeId {
+    fn shape(&mut self, metrics: &[MetricId]) -> Option<(ShapeId, Arc<[MetricId]>)> {
+        let whole = (0..LEADING).map(|_| MetricId(u32::MAX)).chain(metrics.iter().copied()).collect();
         if let Some(at) = self.shapes.iter().position(|known| known == metrics) {
-            return ShapeId(at as u32);
+            return Some((ShapeId(at as u32), whole));
         }
         self.shapes.push(metrics.to_vec());
-        ShapeId(self.shapes.len() as u32 - 1)
+        Some((ShapeId(self.shapes.len() as u32 - 1), whole))
     }
 
     fn sharing_key(&self) -> Option<u64> {
@@ -164,7 +175,7 @@ fn dropped_lines_are_scraped_but_not_kept() {
         let outcome = bench.read("dropped 1\na 2\n");
         assert_eq!((outcome.counts.scraped, outcome.counts.kept, outcome.values.len()), (2, 1, 1));
     }
-    assert_eq!(bench.ids.resolved, 2, "a dropped line is asked for once");
+    assert_eq!(bench.ids.relabelled, 2, "a dropped line is asked for once");
 }
 
 #[test]
@@ -213,11 +224,96 @@ fn alike_targets_share_one_shape() {
             let outcome = read(&mut reader, &shapes, target, &mut ids, &page, ReadOptions::default()).unwrap();
             assert!(outcome.markers.is_empty());
         }
-        assert_eq!(shapes.held().0, 1);
+        assert_eq!(shapes.held().shapes, 1);
         page.push_str("b 1\n");
     }
     drop(targets);
-    assert_eq!(shapes.held(), (0, 0), "a shape that nobody has is gone");
+    assert_eq!(shapes.held(), Held::default(), "a shape that nobody has is gone");
+}
+
+#[test]
+fn alike_targets_share_all_lines_but_their_own() {
+    let (mut reader, shapes) = (PageReader::default(), PageShapes::default());
+    let mut ids = Ids { key: Some(1), ..Ids::default() };
+    let common: String = (0..50).map(|line| format!("a{{l=\"{line}\"}} {line}\n")).collect();
+    let mut targets: Vec<TargetPage> = (0..10).map(|_| TargetPage::default()).collect();
+    for (at, target) in targets.iter_mut().enumerate() {
+        let page = format!("own{{node=\"{at}\"}} 1\n{common}");
+        let outcome = read(&mut reader, &shapes, target, &mut ids, &page, ReadOptions::default()).unwrap();
+        assert_eq!((outcome.values.len(), outcome.markers.len()), (51, 0), "others' own lines are not taken over");
+    }
+    assert_eq!((shapes.held().shapes, shapes.held().lines, ids.resolved), (10, 60, 60));
+}
+
+#[test]
+fn targets_whose_lines_come_and_go_end_with_one_shape() {
+    let (mut reader, shapes) = (PageReader::default(), PageShapes::default());
+    let mut ids = Ids { key: Some(1), ..Ids::default() };
+    let mut targets: Vec<TargetPage> = (0..10).map(|_| TargetPage::default()).collect();
+    for scrape in 0..20 {
+        for (at, target) in targets.iter_mut().enumerate() {
+            let is_there = |line: &usize| line % 5 > 0 || (line / 5 + at + scrape) % 3 > 0;
+            let page: String = (0..50).filter(is_there).map(|line| format!("a{{l=\"{line}\"}} 1\n")).collect();
+            read(&mut reader, &shapes, target, &mut ids, &page, ReadOptions::default()).unwrap();
+        }
+    }
+    assert_eq!((shapes.held().shapes, ids.resolved), (1, 50));
+    assert!(ids.shapes.len() <= 6, "{} shapes were made on the way", ids.shapes.len());
+}
+
+#[test]
+fn a_page_that_is_refused_costs_no_id() {
+    let mut bench = Bench { ids: Ids { key: Some(1), ..Ids::default() }, ..Bench::default() };
+    bench.read("a 1\n");
+    let lines = bench.shapes.held().lines;
+    let exploded: String = (0..1000).map(|line| format!("a{{l=\"{line}\"}} 1\n")).collect();
+    let limited = ReadOptions { sample_limit: Some(100), ..ReadOptions::default() };
+    let cases = [
+        (exploded.as_str(), limited, "sample_limit of 100 samples is exceeded"),
+        ("b 1\nlong 1\n", limited, "label_limit of 1 is exceeded by metric \"long\" with 2 labels"),
+        ("b 1\nb{c=\"d\",c=\"d\"} 1\n", limited, "line 2: label name \"c\" is not unique"),
+    ];
+    for (page, options, message) in cases {
+        let Bench { reader, shapes, target, ids } = &mut bench;
+        assert_eq!(read(reader, shapes, target, ids, page, options).unwrap_err().to_string(), message);
+        assert_eq!((ids.resolved, ids.shapes.len(), shapes.held().lines), (1, 1, lines), "{message}");
+    }
+    assert!(bench.ids.relabelled < 110, "relabelling ends with the limit");
+}
+
+#[test]
+fn a_line_of_another_kind_is_another_line() {
+    let mut bench = Bench { ids: Ids { key: Some(1), ..Ids::default() }, ..Bench::default() };
+    let bucket = "h_bucket{le=\"1\"} 1\n";
+    let pages = [bucket.to_owned(), format!("# TYPE h histogram\n{bucket}"), bucket.to_owned()];
+    for (page, resolved) in pages.iter().zip([1, 2, 2]) {
+        // The target before is gone, and its shape with it; its line is still in the pool.
+        bench.target = TargetPage::default();
+        bench.read(page);
+        assert_eq!((bench.ids.relabelled, bench.ids.resolved), (resolved, resolved), "{page:?}");
+    }
+    assert_eq!(bench.ids.metrics.len(), 2, "bounds of a histogram are written one way");
+}
+
+#[test]
+fn series_with_their_own_time_end_with_a_marker_only_where_that_is_asked_for() {
+    let at = |scrape: i64| Timestamp::from_millis(scrape * 10_000);
+    let check = |is_tracked: bool, expected: &[&[(u32, i64)]]| {
+        let mut bench = Bench::default();
+        let pages = ["a 1 1000\nb 2\n", "b 2\n", "c 1\na 1 2000\nb 2\n", "d 1\nb 2\nc 1\n", "a 1 3000\nb 2\n"];
+        for (scrape, (page, expected)) in pages.iter().zip(expected).enumerate() {
+            let timed_end_at = is_tracked.then(|| at(scrape as i64));
+            let options = ReadOptions { honor_timestamps: true, timed_end_at, ..ReadOptions::default() };
+            let Bench { reader, shapes, target, ids } = &mut bench;
+            let outcome = read(reader, shapes, target, ids, page, options).unwrap();
+            let ended = outcome.timed.iter().filter(|(_, _, value)| is_stale(f64::from_bits(*value)));
+            let ended: Vec<(u32, i64)> = ended.map(|(metric, at, _)| (metric.0, *at)).collect();
+            assert_eq!(ended, *expected, "{page:?}");
+        }
+        bench.target.end_timed(at(9)).len()
+    };
+    assert_eq!(check(true, &[&[], &[(0, 10_000)], &[], &[(0, 30_000)], &[]]), 1);
+    assert_eq!(check(false, &[&[], &[], &[], &[], &[]]), 0);
 }
 
 mod mutated {
@@ -256,7 +352,7 @@ mod mutated {
 
     /// Pages of which each is the one before with a few lines exchanged, left out, put in or moved.
     fn pages() -> impl Strategy<Value = Vec<String>> {
-        let changes = proptest::collection::vec((0usize..40, 0u8..4, line()), 0..6);
+        let changes = proptest::collection::vec((0usize..40, 0u8..5, line()), 0..6);
         (proptest::collection::vec(line(), 0..30), proptest::collection::vec(changes, 1..6)).prop_map(
             |(mut lines, rounds)| {
                 let mut pages = vec![lines.concat()];
@@ -270,6 +366,7 @@ mod mutated {
                                 let last = lines.len() - 1;
                                 lines.swap(at, last);
                             }
+                            3 if !lines.is_empty() => lines.rotate_left(at),
                             _ => lines.insert(at, line),
                         }
                     }
@@ -280,30 +377,39 @@ mod mutated {
         )
     }
 
+    /// Reads a page of a target that is known, and as if it were unknown; checks that both give the same.
+    fn check(bench: &mut Bench, at: usize, targets: &mut [(TargetPage, Outcome)], page: &str, options: ReadOptions) {
+        let Bench { reader, shapes, ids, .. } = bench;
+        let (target, before) = &mut targets[at];
+        let fast = read(reader, shapes, target, ids, page, options).expect(page);
+        let (fresh_shapes, mut fresh) = (PageShapes::default(), TargetPage::default());
+        let plain = read(&mut PageReader::default(), &fresh_shapes, &mut fresh, ids, page, options).expect(page);
+        assert_eq!((&fast.values, &fast.timed), (&plain.values, &plain.timed), "{page:?}");
+        let counts = PageCounts { added: 0, ..fast.counts };
+        assert_eq!(counts, PageCounts { added: 0, ..plain.counts }, "{page:?}");
+        let parsed = crate::exposition::parse(page.as_bytes(), options.format).unwrap();
+        assert_eq!(parsed.len(), counts.scraped);
+        for metric in before.values.keys().filter(|metric| !fast.values.contains_key(metric)) {
+            assert!(fast.markers.contains(metric), "{metric} ends with a marker: {page:?}");
+        }
+        let had = |metric: &MetricId| {
+            before.values.contains_key(metric) || before.timed.iter().any(|(timed, ..)| timed == metric)
+        };
+        let timed = fast.timed.iter().map(|(metric, ..)| metric).filter(|metric| !fast.values.contains_key(metric));
+        let has: std::collections::BTreeSet<&MetricId> = fast.values.keys().chain(timed).collect();
+        assert_eq!(fast.counts.added, has.into_iter().filter(|metric| !had(metric)).count(), "{page:?}");
+        *before = fast;
+    }
+
     proptest! {
         #[test]
         fn a_known_page_reads_as_an_unknown_one(pages in pages(), honor_timestamps in any::<bool>(), key in proptest::option::of(Just(1u64))) {
             let mut bench = Bench { ids: Ids { key, ..Ids::default() }, ..Bench::default() };
             let options = ReadOptions { honor_timestamps, ..ReadOptions::default() };
-            let mut before = Outcome::default();
-            for page in pages {
-                let Bench { reader, shapes, target, ids } = &mut bench;
-                let fast = read(reader, shapes, target, ids, &page, options).expect(&page);
-                let (fresh_shapes, mut fresh) = (PageShapes::default(), TargetPage::default());
-                let plain = read(&mut PageReader::default(), &fresh_shapes, &mut fresh, ids, &page, options).expect(&page);
-                assert_eq!((&fast.values, &fast.timed), (&plain.values, &plain.timed), "{page:?}");
-                let counts = PageCounts { added: 0, ..fast.counts };
-                assert_eq!(counts, PageCounts { added: 0, ..plain.counts }, "{page:?}");
-                let parsed = crate::exposition::parse(page.as_bytes(), options.format).unwrap();
-                assert_eq!(parsed.len(), counts.scraped);
-                for metric in before.values.keys().filter(|metric| !fast.values.contains_key(metric)) {
-                    assert!(fast.markers.contains(metric), "{metric} ends with a marker: {page:?}");
-                }
-                let had = |metric: &MetricId| before.values.contains_key(metric) || before.timed.iter().any(|(timed, ..)| timed == metric);
-                let timed = fast.timed.iter().map(|(metric, ..)| metric).filter(|metric| !fast.values.contains_key(metric));
-                let has: std::collections::BTreeSet<&MetricId> = fast.values.keys().chain(timed).collect();
-                assert_eq!(fast.counts.added, has.into_iter().filter(|metric| !had(metric)).count(), "{page:?}");
-                before = fast;
+            let mut targets: [(TargetPage, Outcome); 2] = Default::default();
+            for (one, other) in pages.iter().zip(pages.iter().rev()) {
+                check(&mut bench, 0, &mut targets, one, options);
+                check(&mut bench, 1, &mut targets, other, options);
             }
         }
     }

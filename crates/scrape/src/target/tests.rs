@@ -1,7 +1,8 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_daemon::{Clock, Connector};
-use firetower_model::{MetricId, Schedule, ShapeId, Timestamp, is_stale};
+use firetower_model::{Kind, Labels, MetricId, Schedule, ShapeId, Timestamp, is_stale};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -9,18 +10,23 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, Read, Scrape, ScrapeOptions, Scraper, run_target};
-use crate::{Buffers, Client, LEADING, Line, PageShapes, Protocol, Resolve, ScrapeMetrics, Tls, accept};
+use crate::{Buffers, Client, LEADING, LabelLimit, Line, PageShapes, Protocol, Resolve, ScrapeMetrics, Tls, accept};
 
 /// The first letter of a metric's name is its id.
 struct Letters;
 
 impl Resolve for Letters {
-    fn resolve(&mut self, line: &Line<'_>) -> Option<MetricId> {
-        line.labels[0].1.bytes().next().map(|letter| MetricId(letter.into()))
+    fn relabel(&mut self, line: &Line<'_>) -> Result<Option<Labels>, LabelLimit> {
+        Ok(Some(Labels::new(line.labels.iter().map(|(name, value)| (name, value)))))
     }
 
-    fn shape(&mut self, metrics: &[MetricId]) -> ShapeId {
-        ShapeId(metrics.len() as u32)
+    fn metric(&mut self, labels: &Labels, _: Kind) -> Option<MetricId> {
+        labels.name().bytes().next().map(|letter| MetricId(letter.into()))
+    }
+
+    fn shape(&mut self, metrics: &[MetricId]) -> Option<(ShapeId, Arc<[MetricId]>)> {
+        let whole = (0..LEADING as u32).map(MetricId).chain(metrics.iter().copied());
+        Some((ShapeId(metrics.len() as u32), whole.collect()))
     }
 
     fn sharing_key(&self) -> Option<u64> {
@@ -80,6 +86,7 @@ fn start(answers: Vec<(Duration, &'static str)>, url: &str) -> Bench {
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(8),
         honor_timestamps: true,
+        track_timestamps_staleness: false,
         sample_limit: 2,
         body_size_limit: 0,
     };
