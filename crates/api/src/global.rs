@@ -69,7 +69,12 @@ pub fn global(answers: GlobalAnswers) -> Router {
 
 async fn get_status(State(answers): State<GlobalAnswers>, params: Params) -> Result<Response, Error> {
     params.only(&[])?;
-    blocking("read the status", move || Ok(json::success(status::tree(&(answers.status)())))).await
+    blocking("read the status", move || {
+        let mut tree = status::tree(&(answers.status)());
+        tree["unhealthy"] = health::unhealthy(&*answers.health);
+        Ok(json::success(tree))
+    })
+    .await
 }
 
 async fn get_rows(State(answers): State<GlobalAnswers>, params: Params) -> Result<Response, Error> {

@@ -15,6 +15,9 @@ const LIMIT_DEFAULT: usize = 100;
 /// How many targets may be listed.
 const LIMIT_MAX: usize = 100_000;
 
+/// How many unhealthy targets a status names.
+const NAMED_MAX: usize = 20;
+
 /// Which targets are asked for; `None` is any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthAsked {
@@ -110,6 +113,21 @@ fn node_details(node: &NodeHealth) -> Value {
         "consecutive_failures": node.consecutive_failures,
         "response_time": node.response_time_seconds,
     })
+}
+
+/// Returns the first of the unhealthy targets, with what is wrong with them.
+pub(super) fn unhealthy(read: &dyn Fn(&HealthAsked) -> HealthFound) -> Value {
+    let found = read(&HealthAsked { datacenter: None, state: None, limit: NAMED_MAX });
+    let named = found.nodes.iter().map(|node| {
+        json!({
+            "datacenter": node.datacenter,
+            "job": node.job,
+            "node_key": node.node_key,
+            "status": node.state.as_str(),
+            "reason": node.reason,
+        })
+    });
+    named.collect()
 }
 
 fn host_and_port(node_key: &str) -> (&str, Option<u16>) {

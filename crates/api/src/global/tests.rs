@@ -149,6 +149,10 @@ async fn the_tree_lists_each_monitor_once() {
     let datacenter = &data["regions"][0]["datacenters"][0];
     let names = |of: &Value| of.as_array().unwrap().iter().map(|node| node["node"].clone()).collect::<Vec<Value>>();
     assert_eq!(names(&datacenter["primaries"]), ["p0", "p1"]);
+    let unhealthy = json!({
+        "datacenter": "dub", "job": "node", "node_key": "a:1", "status": "offline", "reason": "connection refused"
+    });
+    assert_eq!((data["unhealthy"].as_array().map(Vec::len), &data["unhealthy"][0]), (Some(3), &unhealthy));
     assert_eq!(names(&datacenter["secondaries"]), ["s0", "s1"]);
     assert_eq!(datacenter["secondaries"][0]["at"], json!(19.0), "of the primary that heard it last");
     assert_eq!(datacenter["secondaries"][1]["connected"], json!(false));

@@ -1,10 +1,11 @@
-//! The tree as two tables.
+//! The tree as two tables, and the unhealthy targets as a third.
 
 use serde_json::Value;
 
 use crate::table::{Column, age, bytes, count, coverage, decimal, table, text, time_of_day};
 
-/// Returns the global aggregator's own line, a table of datacenters and one of monitors.
+/// Returns the global aggregator's own line, a table of datacenters and one of monitors; where targets are unhealthy,
+/// one of the first of them.
 pub(crate) fn status_text(data: &Value) -> String {
     let totals = &data["totals"];
     let targets = &totals["targets"];
@@ -24,7 +25,24 @@ pub(crate) fn status_text(data: &Value) -> String {
     out.push_str(&datacenters(data));
     out.push('\n');
     out.push_str(&monitors(data));
+    if list(&data["unhealthy"]).next().is_some() {
+        out.push('\n');
+        out.push_str(&unhealthy(data));
+    }
     out
+}
+
+fn unhealthy(data: &Value) -> String {
+    let columns = [
+        Column::Text("TARGET"),
+        Column::Text("JOB"),
+        Column::Text("DATACENTER"),
+        Column::Text("STATE"),
+        Column::Text("REASON"),
+    ];
+    let keys = ["node_key", "job", "datacenter", "status", "reason"];
+    let rows = list(&data["unhealthy"]).map(|node| keys.map(|key| text(&node[key])).to_vec());
+    table(&columns, rows.collect())
 }
 
 fn datacenters(data: &Value) -> String {
@@ -169,5 +187,14 @@ dub-s0    secondary  dub         lost             5    93.33%    4.5s  2.0 KiB  
 ";
         let text = status_text(&data);
         assert_eq!(text, expected, "\n{text}");
+        data["unhealthy"] = json!([{
+            "datacenter": "dub", "job": "node", "node_key": "h:1", "status": "degraded", "reason": "sample_limit of 9"
+        }]);
+        let named = "\
+
+TARGET  JOB   DATACENTER  STATE     REASON
+h:1     node  dub         degraded  sample_limit of 9
+";
+        assert_eq!(status_text(&data), format!("{expected}{named}"));
     }
 }
