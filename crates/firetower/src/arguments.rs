@@ -130,6 +130,8 @@ pub(crate) enum Check {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Say what becomes of each key that Prometheus knows, as Markdown
+    Keys,
     /// Check a page of metrics to the letter of its format
     ///
     /// Faults go to standard error as FILE:LINE:COLUMN: TEXT, and the exit status is then 1. What is well-formed and yet
@@ -275,6 +277,7 @@ mod tests {
         check("firetower check metrics --format prometheus page", None);
         check("firetower check metrics --format json page", Some(ErrorKind::InvalidValue));
         check("firetower check metrics", Some(ErrorKind::MissingRequiredArgument));
+        check("firetower check keys", None);
         check("firetower leash -- prometheus-node-exporter --web.listen-address=127.0.0.1:9100", None);
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use firetower_topology::{Complaint, consequences, read};
+use firetower_topology::{Complaint, consequences, key_reference, read};
 
 use crate::arguments::Check;
 use crate::load;
@@ -18,6 +18,10 @@ pub(crate) fn check(what: &Check) -> anyhow::Result<ExitCode> {
     match what {
         Check::Topology { file } => check_topology(file),
         Check::Metrics { format, file } => metrics::check_page(*format, file.as_deref()),
+        Check::Keys => {
+            print(&key_reference())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The topology and its targets, from their files.
 
+use std::env;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -7,8 +8,8 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 use firetower_model::Target;
 use firetower_topology::{
-    Checked, Complaint, Datacenter, Place, ScrapeConfig, TargetGroup, Topology, read, read_scrape_config,
-    read_target_groups, resolve_targets,
+    Checked, CheckedScrape, Complaint, Datacenter, Place, ScrapeConfig, TargetGroup, Topology, expand_external_labels,
+    read, read_scrape_config, read_target_groups, resolve_targets,
 };
 
 /// What a folder's files of targets make of a datacenter.
@@ -29,21 +30,43 @@ pub(crate) struct Found {
 pub(crate) fn topology(path: &Path) -> anyhow::Result<Topology> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let name = path.display().to_string();
-    let Checked { topology, warnings } = read(&name, &text).map_err(|complaints| refused(&name, &complaints))?;
+    let Checked { mut topology, warnings } = read(&name, &text).map_err(|complaints| refused(&name, &complaints))?;
     warnings.iter().for_each(|warning| tracing::warn!(%warning, "topology"));
+    for variable in expand_external_labels(&mut topology.external_labels, |name| env::var(name).ok()) {
+        tracing::warn!(variable, "empty environment variable in external_labels");
+    }
     Ok(topology)
 }
 
-/// Reads and checks the jobs of a Prometheus configuration file; warnings go to the log.
+/// Reads and checks the jobs of a Prometheus configuration file and of those that it names; warnings go to the log.
 ///
 /// # Errors
-/// If it cannot be read, or all its faults, one to a line.
+/// If one of them cannot be read, or all the faults of one, one to a line.
 pub(crate) fn scrape_configs(path: &Path) -> anyhow::Result<Vec<ScrapeConfig>> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     let name = path.display().to_string();
-    let checked = read_scrape_config(&name, &text).map_err(|complaints| refused(&name, &complaints))?;
+    let mut checked = read_scrape_config(&name, &text).map_err(|complaints| refused(&name, &complaints))?;
+    include(&mut checked, path.parent().unwrap_or(Path::new("")))?;
     checked.warnings.iter().for_each(|warning| tracing::warn!(%warning, "scrape configuration"));
     Ok(checked.scrape_configs)
+}
+
+/// Takes in the files that `scrape_config_files` names, in order of their names; patterns start at `folder`.
+fn include(checked: &mut CheckedScrape, folder: &Path) -> anyhow::Result<()> {
+    for pattern in checked.scrape_config_files.clone() {
+        let inside = glob::Pattern::escape(&folder.display().to_string());
+        let pattern = Path::new(&inside).join(pattern).display().to_string();
+        for path in glob::glob(&pattern).with_context(|| format!("look for {pattern}"))? {
+            let path = path.with_context(|| format!("look for {pattern}"))?;
+            let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+            let name = path.display().to_string();
+            let paths_start = path.parent().unwrap_or(Path::new(""));
+            // Paths of all jobs start at the folder of the first file, where they are relative.
+            let paths_start = paths_start.strip_prefix(folder).unwrap_or(paths_start);
+            checked.include(&name, paths_start, &text).map_err(|complaints| refused(&name, &complaints))?;
+        }
+    }
+    Ok(())
 }
 
 fn refused(name: &str, complaints: &[Complaint]) -> anyhow::Error {
@@ -58,11 +81,32 @@ pub(crate) fn targets(datacenter: &Datacenter, folder: &Path) -> Found {
     for config in &datacenter.scrape_configs {
         let groups = groups(config, folder, &mut found);
         let resolved = resolve_targets(config, &groups, &implied);
+        found.warnings.extend(unseen(config, resolved.targets.len()));
+        found.warnings.extend(missing_files(config, folder));
         found.targets.extend(resolved.targets);
         found.warnings.extend(resolved.complaints);
     }
     found.targets.sort();
     found
+}
+
+/// Says what cannot be seen of a job's targets from here.
+fn unseen(config: &ScrapeConfig, count: usize) -> Option<String> {
+    let (job, limit) = (&config.job_name, config.target_limit);
+    if limit > 0 && count as u64 > limit {
+        return Some(format!(
+            "job {job}: its {count} targets are more than its target_limit of {limit}: none is scraped"
+        ));
+    }
+    let is_asked = !config.http_sd.is_empty() || !config.dns_sd.is_empty();
+    is_asked.then(|| format!("job {job}: targets of http_sd_configs and dns_sd_configs are not counted here"))
+}
+
+/// Says which files with secrets and certificates are not there.
+fn missing_files(config: &ScrapeConfig, folder: &Path) -> Vec<String> {
+    let files = config.secret_files();
+    let missing = files.iter().map(|file| folder.join(file)).filter(|path| !path.is_file());
+    missing.map(|path| format!("job {}: no file is called {}", config.job_name, path.display())).collect()
 }
 
 fn groups(config: &ScrapeConfig, folder: &Path, found: &mut Found) -> Vec<TargetGroup> {
@@ -165,6 +209,25 @@ mod tests {
         check("10.0.0.1:6110", false);
         check("monitor.example:6110", false);
         assert!(check_reach(&["10.0.0.1:6110"], true).is_ok());
+    }
+
+    #[test]
+    fn further_files_are_taken_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        fs::create_dir(folder.path().join("jobs")).unwrap();
+        write("prometheus.yml", "scrape_configs: [{job_name: a}]\nscrape_config_files: [jobs/*.yml, none.yml]\n");
+        write("jobs/c.yml", "scrape_configs: [{job_name: c, bearer_token_file: token}]");
+        write("jobs/b.yml", "scrape_configs: [{job_name: b, file_sd_configs: [{files: [b.json]}]}]");
+        let path = folder.path().join("prometheus.yml");
+        let configs = scrape_configs(&path).unwrap();
+        let names: Vec<&str> = configs.iter().map(|config| config.job_name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(configs[1].file_sd[0].files, ["jobs/b.json"]);
+        assert_eq!(configs[2].secret_files(), [Path::new("jobs/token")]);
+        write("jobs/d.yml", "scrape_configs: [{job_name: a}]");
+        let error = scrape_configs(&path).unwrap_err().to_string();
+        assert!(error.ends_with("d.yml:1:18: the job_name \"a\" is given in another file too"), "{error}");
     }
 
     #[test]
