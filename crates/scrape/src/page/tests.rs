@@ -1,3 +1,5 @@
+mod open_metrics;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
