@@ -191,10 +191,9 @@ dub-s0    secondary  dub         lost             5    93.33%    4.5s  2.0 KiB  
             "datacenter": "dub", "job": "node", "node_key": "h:1", "status": "degraded", "reason": "sample_limit of 9"
         }]);
         let named = "\
-
 TARGET  JOB   DATACENTER  STATE     REASON
 h:1     node  dub         degraded  sample_limit of 9
 ";
-        assert_eq!(status_text(&data), format!("{expected}{named}"));
+        assert_eq!(status_text(&data), format!("{expected}\n{named}"));
     }
 }
