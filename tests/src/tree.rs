@@ -45,6 +45,8 @@ pub struct Layout {
     pub window_ms: i64,
     /// More arguments for the fleet.
     pub fleet: Vec<String>,
+    /// More keys of the job, each `key: value`.
+    pub job: Vec<String>,
 }
 
 impl Default for Layout {
@@ -59,6 +61,7 @@ impl Default for Layout {
             interval_ms: 1_000,
             window_ms: 2_000,
             fleet: Vec::new(),
+            job: Vec::new(),
         }
     }
 }
@@ -140,6 +143,14 @@ impl Tree {
     /// Returns the topology file.
     pub fn topology(&self) -> PathBuf {
         self.directory.path().join("topology.yaml")
+    }
+
+    /// Returns the process of the monitor `name`, to take readings of.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn process_id(&self, name: &str) -> Result<u32> {
+        self.running.get(name).map(Process::id).with_context(|| format!("{name} does not run"))
     }
 
     /// Asks the monitor `name`.
@@ -349,6 +360,9 @@ fn topology(
     let targets = directory.join("targets.json");
     writeln!(text, "        scrape_configs:\n          - job_name: {JOB}")?;
     writeln!(text, "            file_sd_configs: [ {{ files: [ {} ] }} ]", targets.display())?;
+    for key in &layout.job {
+        writeln!(text, "            {key}")?;
+    }
     let names: BTreeSet<&String> = nodes.keys().collect();
     ensure!(names.len() == layout.globals + layout.primaries + layout.secondaries, "names clash");
     Ok(text)
