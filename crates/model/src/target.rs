@@ -5,6 +5,10 @@ use std::time::Duration;
 use crate::labels::Labels;
 use crate::time::{TimeRange, Timestamp};
 
+/// What the URLs of a job's targets begin with while they are more than its `target_limit`: none of them is scraped, and
+/// each says so.
+pub const OVER_LIMIT: &str = "over-target-limit+";
+
 /// Something that is scraped, after discovery and relabelling.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
@@ -12,7 +16,7 @@ pub struct Target {
     pub job_name: String,
     /// The labels that its series get: `job`, `instance`, `region`, `datacenter` and what relabelling left.
     pub labels: Labels,
-    /// `scheme://host:port/path?params`.
+    /// `scheme://host:port/path?params`, behind [`OVER_LIMIT`] if it is not to be scraped.
     pub url: String,
     /// Time between two scrapes.
     pub interval: Duration,

@@ -1,15 +1,19 @@
 //! From groups of addresses to targets.
 
+mod jobs;
+
 use std::time::Duration;
 
-use firetower_model::{Labels, Target};
+use firetower_model::{Labels, OVER_LIMIT, Target, TargetGroup};
 
 use crate::complaint::Complaint;
 use crate::quantity::{format_duration, parse_duration};
 use crate::relabel::{LabelSet, apply};
-use crate::scrape_config::{ScrapeConfig, TargetGroup, read_groups};
+use crate::scrape_config::{ScrapeConfig, read_groups};
 use crate::walk::Walk;
 use crate::yaml;
+
+pub use jobs::{ResolvedJobs, resolve_jobs};
 
 /// Names of the labels that carry a target's URL and times through relabelling.
 const ADDRESS: &str = "__address__";
@@ -18,13 +22,17 @@ const METRICS_PATH: &str = "__metrics_path__";
 const SCRAPE_INTERVAL: &str = "__scrape_interval__";
 const SCRAPE_TIMEOUT: &str = "__scrape_timeout__";
 const PARAM_PREFIX: &str = "__param_";
+/// Names of the labels that say which list a group comes from.
 const FILE_PATH: &str = "__meta_filepath";
+const LIST_URL: &str = "__meta_url";
 
 /// What became of the addresses of a job.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resolved {
     /// The targets, sorted, each once.
     pub targets: Vec<Target>,
+    /// Whether they are more than the job's `target_limit`: then their URLs begin with [`OVER_LIMIT`].
+    pub is_over_limit: bool,
     /// How many addresses the rules dropped.
     pub dropped: usize,
     /// One sentence for each address that is no target and why.
@@ -38,17 +46,31 @@ pub struct Resolved {
 /// # Errors
 /// Every fault found, in file order.
 pub fn read_target_groups(file_name: &str, text: &str) -> Result<Vec<TargetGroup>, Vec<Complaint>> {
-    let mut walk = Walk::new(file_name);
+    read_labelled_groups(file_name, text, FILE_PATH)
+}
+
+/// Reads what a server of `http_sd_configs` answers, written like a file of targets.
+///
+/// Each group gets the label `__meta_url`, as in Prometheus.
+///
+/// # Errors
+/// Every fault found, in the order of the text.
+pub fn read_listed_groups(url: &str, text: &str) -> Result<Vec<TargetGroup>, Vec<Complaint>> {
+    read_labelled_groups(url, text, LIST_URL)
+}
+
+fn read_labelled_groups(source: &str, text: &str, label: &str) -> Result<Vec<TargetGroup>, Vec<Complaint>> {
+    let mut walk = Walk::new(source);
     let mut groups = Vec::new();
     match yaml::parse(text) {
         Ok(tree) => {
             let items = walk.items(&tree);
-            groups = read_groups(&mut walk, items, file_name);
+            groups = read_groups(&mut walk, items, source);
         }
         Err(fault) => walk.complain(fault.place, fault.message),
     }
     for group in &mut groups {
-        group.labels.push((FILE_PATH.into(), file_name.into()));
+        group.labels.push((label.into(), source.into()));
         group.labels.sort();
     }
     walk.finish().map(|_| groups)
@@ -76,6 +98,10 @@ pub fn resolve_targets(config: &ScrapeConfig, groups: &[TargetGroup], implied: &
     }
     resolved.targets.sort();
     resolved.targets.dedup_by(|a, b| a.labels == b.labels && a.url == b.url);
+    resolved.is_over_limit = config.target_limit > 0 && resolved.targets.len() as u64 > config.target_limit;
+    if resolved.is_over_limit {
+        resolved.targets.iter_mut().for_each(|target| target.url.insert_str(0, OVER_LIMIT));
+    }
     resolved
 }
 
@@ -227,6 +253,25 @@ mod tests {
         for (job, expected) in cases {
             check(job, expected);
         }
+    }
+
+    #[test]
+    fn above_its_target_limit_a_job_keeps_its_targets_and_marks_them() {
+        let mut config = config("{job_name: j, static_configs: [{targets: ['a:1', 'b:2', 'a:1']}]}");
+        for (limit, is_over) in [(0, false), (1, true), (2, false)] {
+            config.target_limit = limit;
+            let resolved = resolve_targets(&config, &config.static_groups, &[]);
+            assert_eq!((resolved.targets.len(), resolved.is_over_limit), (2, is_over), "{limit}");
+            let url = if is_over { "over-target-limit+http://a:1/metrics" } else { "http://a:1/metrics" };
+            assert_eq!((resolved.targets[0].url.as_str(), resolved.targets[0].node_key()), (url, "a:1"));
+        }
+    }
+
+    #[test]
+    fn a_list_names_its_url() {
+        let groups = read_listed_groups("http://h/l", "[{\"targets\": [\"a:1\"]}]").unwrap();
+        assert_eq!(groups[0].labels, [("__meta_url".to_owned(), "http://h/l".to_owned())]);
+        assert_eq!(groups[0].source, "http://h/l:0");
     }
 
     #[test]

@@ -31,15 +31,16 @@ pub use assign::{assign, shares};
 pub use complaint::Complaint;
 pub use complaint::Place as FilePlace;
 pub use consequences::{Consequences, DetectionTime, Load, consequences};
-pub use discovery::{Resolved, read_target_groups, resolve_targets};
+pub use discovery::{Resolved, ResolvedJobs, read_listed_groups, read_target_groups, resolve_jobs, resolve_targets};
 pub use external_labels::expand_external_labels;
+pub use firetower_model::{DnsKind, DnsSd, FileSd, HttpSd, TargetGroup};
 pub use keys::key_reference;
 pub use metric::{is_metric_shareable, metric_labels};
 pub use quantity::{format_duration, parse_duration, parse_size};
 pub use relabel::{Action, Rule, relabel};
 pub use scrape_config::{
-    BODY_SIZE_LIMIT, DnsKind, DnsSd, FileSd, HttpSd, LABEL_LIMIT, LABEL_NAME_LENGTH_LIMIT, LABEL_VALUE_LENGTH_LIMIT,
-    Protocol, SAMPLE_LIMIT, ScrapeConfig, TARGET_LIMIT, TargetGroup,
+    BODY_SIZE_LIMIT, LABEL_LIMIT, LABEL_NAME_LENGTH_LIMIT, LABEL_VALUE_LENGTH_LIMIT, Protocol, SAMPLE_LIMIT,
+    ScrapeConfig, TARGET_LIMIT,
 };
 pub use standalone::{CheckedScrape, read_scrape_config};
 pub use topology::{

@@ -10,7 +10,7 @@ mod read;
 
 use std::time::Duration;
 
-use firetower_model::HttpAccess;
+use firetower_model::{DnsSd, FileSd, HttpAccess, HttpSd, TargetGroup};
 
 use crate::complaint::Place;
 use crate::relabel::Rule;
@@ -79,65 +79,6 @@ pub struct ScrapeConfig {
     pub metric_relabel: Vec<Rule>,
     /// Where it is in the file.
     pub place: Place,
-}
-
-/// Targets that share labels.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetGroup {
-    /// Where it comes from: `static:0`, or the file and its place in there, such as `targets/dub.json:0`.
-    pub source: String,
-    /// Their addresses, `host:port`.
-    pub targets: Vec<String>,
-    /// Their labels, sorted by name.
-    pub labels: Vec<(String, String)>,
-}
-
-/// Files that list targets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileSd {
-    /// Paths as written, relative to the topology file; the last part may hold one `*`.
-    pub files: Vec<String>,
-    /// How long until the files are looked at again.
-    pub refresh_interval: Duration,
-}
-
-/// A server that lists targets as JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpSd {
-    /// Where the list is.
-    pub url: String,
-    /// How long until it is asked again.
-    pub refresh_interval: Duration,
-    /// How it is asked.
-    pub http: HttpAccess,
-}
-
-/// Names to look up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DnsSd {
-    /// The names.
-    pub names: Vec<String>,
-    /// Which of their records are targets.
-    pub kind: DnsKind,
-    /// The port of records that name none.
-    pub port: u16,
-    /// How long until they are looked up again.
-    pub refresh_interval: Duration,
-}
-
-/// A type of DNS records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DnsKind {
-    /// Host and port of a service.
-    Srv,
-    /// IPv4 addresses.
-    A,
-    /// IPv6 addresses.
-    Aaaa,
-    /// Hosts that take mail.
-    Mx,
-    /// Hosts that serve a zone.
-    Ns,
 }
 
 /// A format of pages.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use firetower_model::{DnsKind, DnsSd, FileSd, HttpSd, TargetGroup};
+
 use super::http::{read_http, split_authority};
 use super::keys::{DNS_SD, FILE_SD, GROUP, HTTP_SD, SERVER_KEYS};
-use super::{DnsKind, DnsSd, FileSd, HttpSd, TargetGroup};
 use crate::walk::{Fields, Walk};
 use crate::yaml::Node;
 
