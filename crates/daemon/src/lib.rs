@@ -1,4 +1,4 @@
-//! What every process of the tree is handed from outside: clock, randomness, connections, tasks, signals, telemetry.
+//! What every process of the tree is handed from outside: clock, randomness, connections, names, tasks, signals, telemetry.
 //!
 //! Roles take these as parameters and never reach for the system's own, so that a test can pass simulated ones.
 //! Nothing here knows what a monitor does.
@@ -14,6 +14,7 @@
 mod backoff;
 mod blocking;
 mod clock;
+mod names;
 mod net;
 mod random;
 mod signal;
@@ -24,6 +25,7 @@ mod telemetry;
 pub use backoff::Backoff;
 pub use blocking::blocking;
 pub use clock::Clock;
+pub use names::{NameRecord, Names};
 pub use net::{Connector, Io, Listener, Stream};
 pub use random::Random;
 pub use signal::{ReloadSignal, stop_signal};

@@ -1,6 +1,7 @@
 //! What a role is put into.
 
 use crate::clock::Clock;
+use crate::names::Names;
 use crate::net::Connector;
 use crate::random::Random;
 
@@ -13,11 +14,18 @@ pub struct Surroundings {
     pub random: Random,
     /// Opens connections.
     pub connector: Connector,
+    /// Looks names up for discovery.
+    pub names: Names,
 }
 
 impl Surroundings {
     /// Returns the real ones.
     pub fn system() -> Surroundings {
-        Surroundings { clock: Clock::system(), random: Random::system(), connector: Connector::tcp() }
+        Surroundings {
+            clock: Clock::system(),
+            random: Random::system(),
+            connector: Connector::tcp(),
+            names: Names::system(),
+        }
     }
 }
