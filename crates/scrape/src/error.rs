@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::exposition::{PageError, UnknownFormat};
@@ -17,6 +18,36 @@ pub enum Error {
         url: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// The job has more targets than it may have.
+    #[error("target_limit is exceeded: no target of the job is scraped")]
+    TargetLimit,
+    /// What the request must carry cannot be made.
+    #[error("prepare the request")]
+    Access(#[source] Arc<AccessError>),
+    /// The proxy does not connect.
+    #[error("connect through the proxy {address}: {reason}")]
+    Proxy {
+        /// Its host and port.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A list of targets is none.
+    #[error("{url} is no list of targets: {reason}")]
+    List {
+        /// Where it was asked for.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A name could not be looked up.
+    #[error("look {name} up")]
+    Lookup {
+        /// The name.
+        name: String,
+        /// Why not.
+        source: io::Error,
     },
     /// Nobody answers there.
     #[error("connect to {address}")]
@@ -128,6 +159,11 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Error::Url { .. } => "url",
+            Error::TargetLimit => "target_limit",
+            Error::Access(_) => "access",
+            Error::Proxy { .. } => "proxy",
+            Error::List { .. } => "list",
+            Error::Lookup { .. } => "lookup",
             Error::Connect { .. } => "connect",
             Error::Tls { .. } => "tls",
             Error::Closed { .. } | Error::Receive { .. } | Error::Cut => "receive",
@@ -147,6 +183,40 @@ impl Error {
             Error::Pattern { .. } | Error::File { .. } => "file",
         }
     }
+}
+
+/// Why what a request must carry cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// A file of secrets cannot be read.
+    #[error("read {path}", path = path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A header would end before its value does.
+    #[error("the value of header {name} has a line break or control character")]
+    Header {
+        /// Which header.
+        name: String,
+    },
+    /// A file of certificates or a key holds none.
+    #[error("{what} is no PEM that can be read")]
+    Pem {
+        /// What it should be.
+        what: &'static str,
+    },
+    /// A name cannot be on a certificate.
+    #[error("server_name {name:?} is no name of a host")]
+    ServerName {
+        /// As it was given.
+        name: String,
+    },
+    /// Certificate, key and versions do not fit together.
+    #[error("TLS cannot be set up so")]
+    Tls(#[source] tokio_rustls::rustls::Error),
 }
 
 impl From<ReadError> for Error {

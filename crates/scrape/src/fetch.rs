@@ -2,24 +2,31 @@
 //!
 //! Source: RFC 9112; what is asked for and accepted follows Prometheus 3 `scrape/scrape.go`.
 
+mod access;
+mod files;
 mod gzip;
+mod proxy;
+mod request;
 mod response;
 mod tls;
+mod tunnel;
 mod url;
 
-use std::fmt::Write;
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use firetower_daemon::{Connector, Stream};
-use tokio::io::AsyncWriteExt;
 
+pub(crate) use files::Stamp;
 pub(crate) use gzip::Inflater;
+pub use proxy::EnvironmentProxies;
+pub(crate) use request::{Request, Wanted};
 pub(crate) use response::{Body, Fetched};
 pub use tls::Tls;
 pub(crate) use url::Url;
 
+use self::access::{Accesses, Keys};
+use self::request::{Route, SharedLines};
 use self::response::{Exchange, read_response};
 use crate::buffers::Buffers;
 use crate::error::Error;
@@ -31,39 +38,34 @@ const REDIRECTS_MAX: usize = 10;
 #[derive(Clone, Debug)]
 pub struct Client {
     connector: Connector,
-    tls: Tls,
+    accesses: Accesses,
+    shared_lines: SharedLines,
 }
 
-/// A request, ready to be sent again and again.
-#[derive(Debug)]
-pub(crate) struct Request {
-    url: Url,
-    bytes: Vec<u8>,
-    accept: Arc<str>,
-    timeout: Duration,
-}
-
-impl Request {
-    /// Makes one for what `accept` asks for.
-    pub(crate) fn new(url: Url, accept: Arc<str>, timeout: Duration) -> Request {
-        let mut head = String::new();
-        let (version, seconds) = (env!("CARGO_PKG_VERSION"), timeout.as_secs_f64());
-        write!(
-            head,
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: Firetower/{version}\r\nAccept: {accept}\r\n\
-             Accept-Encoding: gzip\r\nX-Prometheus-Scrape-Timeout-Seconds: {seconds}\r\n\r\n",
-            url.path(),
-            url.authority(),
-        )
-        .expect("writing to a string cannot fail");
-        Request { url, bytes: head.into_bytes(), accept, timeout }
-    }
+/// A connection that is kept for the next request.
+pub(crate) struct Connection {
+    stream: Stream,
+    /// Of the certificates and keys that it was made with.
+    tls_version: u64,
 }
 
 impl Client {
     /// Makes a client of a way to connect and a way to check certificates.
     pub fn new(connector: Connector, tls: Tls) -> Client {
-        Client { connector, tls }
+        Client::of_folder(connector, tls, PathBuf::new(), EnvironmentProxies::default())
+    }
+
+    /// Makes a client that looks for files of secrets under `folder`, and knows the proxies of an environment.
+    pub fn of_folder(connector: Connector, tls: Tls, folder: PathBuf, environment: EnvironmentProxies) -> Client {
+        let accesses = Accesses::new(tls, folder, environment);
+        Client { connector, accesses, shared_lines: SharedLines::default() }
+    }
+
+    /// Makes a request ready to be sent; it shares with others what it can.
+    pub(crate) fn prepare(&self, wanted: &Wanted<'_>) -> Result<Request, Error> {
+        let url = Url::parse(wanted.url)?;
+        let access = self.accesses.of(wanted.http)?;
+        Ok(Request::new(url, access, self.shared_lines.of(wanted), wanted.timeout))
     }
 
     /// Gets a page of at most `limit` bytes, inflated, within the request's timeout.
@@ -72,7 +74,7 @@ impl Client {
     /// dead is replaced once.
     pub(crate) async fn get(
         &self,
-        kept: &mut Option<Stream>,
+        kept: &mut Option<Connection>,
         request: &Request,
         limit: usize,
         buffers: &Buffers,
@@ -85,21 +87,25 @@ impl Client {
 
     async fn follow(
         &self,
-        kept: &mut Option<Stream>,
+        kept: &mut Option<Connection>,
         request: &Request,
         limit: usize,
         buffers: &Buffers,
     ) -> Result<Fetched, Error> {
-        let (mut exchange, stream) = self.exchange(kept.take(), request, limit, buffers).await?;
-        *kept = stream;
+        let keys = request.access.keys()?;
+        let (mut exchange, connection) = self.exchange(kept.take(), request, &keys, limit, buffers).await?;
+        *kept = connection;
+        if !request.access.follows_redirects() {
+            return exchange.finish(limit);
+        }
         let mut hop;
-        let mut url = &request.url;
+        let mut last = request;
         for _ in 0..REDIRECTS_MAX {
             let Some(location) = exchange.location.take() else { return exchange.finish(limit) };
-            hop = Request::new(url.join(&location)?, Arc::clone(&request.accept), request.timeout);
+            hop = last.redirected(last.url.join(&location)?, &request.url);
             drop(exchange);
-            (exchange, _) = self.exchange(None, &hop, limit, buffers).await?;
-            url = &hop.url;
+            (exchange, _) = self.exchange(None, &hop, &keys, limit, buffers).await?;
+            last = &hop;
         }
         if exchange.location.is_some() { Err(Error::Redirects { most: REDIRECTS_MAX }) } else { exchange.finish(limit) }
     }
@@ -107,45 +113,60 @@ impl Client {
     /// Sends a request over the kept connection or a new one, and reads the answer.
     async fn exchange(
         &self,
-        kept: Option<Stream>,
+        kept: Option<Connection>,
         request: &Request,
+        keys: &Keys,
         limit: usize,
         buffers: &Buffers,
-    ) -> Result<(Exchange, Option<Stream>), Error> {
-        if let Some(stream) = kept {
-            match send(stream, request, limit, buffers).await {
+    ) -> Result<(Exchange, Option<Connection>), Error> {
+        if let Some(connection) = kept.filter(|kept| kept.tls_version == keys.tls.version) {
+            match send(connection, request, keys, limit, buffers).await {
                 Err(Error::Closed { .. }) => {}
                 result => return result,
             }
         }
-        let stream = self.connect(&request.url).await?;
-        send(stream, request, limit, buffers).await
+        let connection = Connection { stream: self.connect(request, keys).await?, tls_version: keys.tls.version };
+        send(connection, request, keys, limit, buffers).await
     }
 
-    async fn connect(&self, url: &Url) -> Result<Stream, Error> {
+    /// Connects to the server, or to the proxy before it.
+    async fn connect(&self, request: &Request, keys: &Keys) -> Result<Stream, Error> {
+        let url = &request.url;
+        match &request.route {
+            Route::Direct => self.reach(url, keys).await,
+            Route::Forward(proxy) => self.reach(&proxy.url, keys).await,
+            Route::Tunnel(proxy) => {
+                let mut stream = self.reach(&proxy.url, keys).await?;
+                tunnel::open(&mut stream, proxy, url.address(), keys).await?;
+                keys.tls.connect(url.host(), stream).await
+            }
+        }
+    }
+
+    async fn reach(&self, url: &Url, keys: &Keys) -> Result<Stream, Error> {
         let address = url.address();
         let stream = self
             .connector
             .connect(address)
             .await
             .map_err(|source| Error::Connect { address: address.into(), source })?;
-        if url.is_tls() { self.tls.connect(url.host(), stream).await } else { Ok(stream) }
+        if url.is_tls() { keys.tls.connect(url.host(), stream).await } else { Ok(stream) }
     }
 }
 
 /// Sends a request and reads the answer; hands the connection back if it can be used again.
 async fn send(
-    mut stream: Stream,
+    mut connection: Connection,
     request: &Request,
+    keys: &Keys,
     limit: usize,
     buffers: &Buffers,
-) -> Result<(Exchange, Option<Stream>), Error> {
-    let closed = |source: io::Error| Error::Closed { source };
-    stream.write_all(&request.bytes).await.map_err(closed)?;
-    stream.flush().await.map_err(closed)?;
-    let exchange = read_response(&mut stream, limit, buffers).await?;
-    let stream = exchange.is_reusable.then_some(stream);
-    Ok((exchange, stream))
+) -> Result<(Exchange, Option<Connection>), Error> {
+    let stream = &mut connection.stream;
+    request.send(stream, keys).await.map_err(|source: io::Error| Error::Closed { source })?;
+    let exchange = read_response(stream, limit, buffers).await?;
+    let connection = exchange.is_reusable.then_some(connection);
+    Ok((exchange, connection))
 }
 
 #[cfg(test)]

@@ -21,9 +21,9 @@ mod target;
 
 pub use buffers::Buffers;
 pub use discovery::{FoundFile, read_files};
-pub use error::Error;
+pub use error::{AccessError, Error};
 pub use exposition::{Format, Line, MediaType, PageError, Protocol, UnknownFormat, accept};
-pub use fetch::{Client, Tls};
+pub use fetch::{Client, EnvironmentProxies, Tls};
 pub use metrics::{Outcome, ScrapeMetrics};
 pub use page::{
     Held, LEADING, LabelLimit, PageCounts, PageReader, PageShape, PageShapes, ReadError, ReadOptions, Resolve,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_daemon::{Clock, Stream, chain};
-use firetower_model::{STALE, Sample, Schedule, ShapeId, Timestamp};
+use firetower_daemon::{Clock, chain};
+use firetower_model::{HttpAccess, OVER_LIMIT, STALE, Sample, Schedule, ShapeId, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::exposition::Format;
-use crate::fetch::{Body, Client, Fetched, Request, Url};
+use crate::fetch::{Body, Client, Connection, Fetched, Request, Wanted};
 use crate::metrics::ScrapeMetrics;
 use crate::page::{LEADING, PageCounts, PageShapes, ReadOptions, Resolve, TargetPage};
 
@@ -31,12 +31,16 @@ const GRID_SHARE: u32 = 20;
 pub struct ScrapeOptions {
     /// The caller's handle of the target, which comes back with each [`Scrape`].
     pub index: u32,
-    /// `scheme://host:port/path?params`.
+    /// `scheme://host:port/path?params`, behind [`OVER_LIMIT`] if each scrape is to fail.
     pub url: String,
+    /// How it is asked.
+    pub http: HttpAccess,
     /// The header `Accept`: which formats are asked for, as [`crate::accept`] writes it.
     pub accept: Arc<str>,
     /// How a page is read whose `Content-Type` is missing or not known; `None` fails the scrape.
     pub fallback: Option<Format>,
+    /// Whether pages may be compressed.
+    pub is_compressed: bool,
     /// When it is due.
     pub schedule: Schedule,
     /// Time between two scrapes.
@@ -126,8 +130,10 @@ pub async fn run_target(
     cancel: CancellationToken,
 ) {
     let tolerance = (options.interval / TOLERANCE_SHARE).min(TOLERANCE_MOST);
-    let mut state = State::new(&options);
-    let mut slot = options.schedule.first_at_or_after(scraper.clock.now());
+    let mut state = State::new(&scraper.client, &options);
+    let ScrapeOptions { index, schedule, interval, .. } = options;
+    drop((options.url, options.http, options.accept));
+    let mut slot = schedule.first_at_or_after(scraper.clock.now());
     loop {
         tokio::select! {
             biased;
@@ -145,13 +151,12 @@ pub async fn run_target(
         let response_bytes = fetched.as_ref().map_or(0, |fetched| fetched.wire_bytes);
         let outcome = state.read(&scraper, fetched, at, &mut resolve);
         let ended = if outcome.is_err() { state.page.end_timed(at) } else { Vec::new() };
-        let index = options.index;
         let mut scrape = Scrape { index, slot, at, started, duration: Duration::ZERO, response_bytes, outcome, ended };
         scrape.finish(begun.elapsed(), &scraper.metrics);
         if scraper.scrapes.send(scrape).await.is_err() {
             return;
         }
-        slot = next_slot(&scraper, &options, slot, tolerance);
+        slot = next_slot(&scraper, interval, slot, tolerance);
     }
 }
 
@@ -162,12 +167,12 @@ fn next_on_grid(slot: Timestamp, grid: Duration) -> Timestamp {
 }
 
 /// Returns the slot after `slot` that can still be kept, and counts those that cannot.
-fn next_slot(scraper: &Scraper, options: &ScrapeOptions, slot: Timestamp, tolerance: Duration) -> Timestamp {
-    let mut next = slot + options.interval;
+fn next_slot(scraper: &Scraper, interval: Duration, slot: Timestamp, tolerance: Duration) -> Timestamp {
+    let mut next = slot + interval;
     let now = scraper.clock.now();
     while now.since(next) > tolerance {
         scraper.metrics.skipped_slots.inc();
-        next = next + options.interval;
+        next = next + interval;
     }
     next
 }
@@ -175,7 +180,7 @@ fn next_slot(scraper: &Scraper, options: &ScrapeOptions, slot: Timestamp, tolera
 /// What is kept of a target between its scrapes.
 struct State {
     request: Result<Request, Failure>,
-    connection: Option<Stream>,
+    connection: Option<Connection>,
     page: TargetPage,
     /// The format of `page`.
     format: Format,
@@ -186,12 +191,10 @@ struct State {
 }
 
 impl State {
-    fn new(options: &ScrapeOptions) -> State {
+    fn new(client: &Client, options: &ScrapeOptions) -> State {
         let limit = |limit: usize, default: Option<usize>| if limit == 0 { default } else { Some(limit) };
         State {
-            request: Url::parse(&options.url)
-                .map(|url| Request::new(url, Arc::clone(&options.accept), options.timeout))
-                .map_err(Failure::from),
+            request: prepare(client, options).map_err(Failure::from),
             connection: None,
             page: TargetPage::default(),
             format: Format::default(),
@@ -243,6 +246,21 @@ impl State {
             }
         }
     }
+}
+
+/// Makes the request that every scrape sends.
+fn prepare(client: &Client, options: &ScrapeOptions) -> Result<Request, Error> {
+    if options.url.starts_with(OVER_LIMIT) {
+        return Err(Error::TargetLimit);
+    }
+    client.prepare(&Wanted {
+        url: &options.url,
+        http: &options.http,
+        accept: &options.accept,
+        is_compressed: options.is_compressed,
+        notice: ("X-Prometheus-Scrape-Timeout-Seconds", options.timeout),
+        timeout: options.timeout,
+    })
 }
 
 impl Scrape {

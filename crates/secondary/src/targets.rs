@@ -88,8 +88,10 @@ impl Targets {
         let options = ScrapeOptions {
             index,
             url: target.url.clone(),
+            http: config.http.clone(),
             accept: accept(&config.protocols.iter().copied().map(protocol).collect::<Vec<_>>()).into(),
             fallback: config.fallback_protocol.map(|fallback| protocol(fallback).format()),
+            is_compressed: config.is_compressed,
             schedule: target.schedule(),
             interval: target.interval,
             timeout: target.timeout,

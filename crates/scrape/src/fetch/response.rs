@@ -75,6 +75,7 @@ enum Length {
 #[derive(Debug)]
 struct Head {
     status: u16,
+    /// Its words, unless it is 200.
     reason: String,
     length: Length,
     is_kept_alive: bool,
@@ -292,7 +293,7 @@ fn parse_head(raw: &[u8]) -> Result<Option<(Head, usize)>, Error> {
     let status = response.code.unwrap_or_default();
     let mut head = Head {
         status,
-        reason: response.reason.unwrap_or_default().to_owned(),
+        reason: response.reason.filter(|_| status != 200).unwrap_or_default().to_owned(),
         length: if status == 204 || status == 304 { Length::Known(0) } else { Length::UntilClose },
         is_kept_alive: response.version == Some(1),
         is_gzip: false,
@@ -313,11 +314,13 @@ fn parse_head(raw: &[u8]) -> Result<Option<(Head, usize)>, Error> {
             name if name.eq_ignore_ascii_case("connection") => {
                 head.is_kept_alive = !has_word("close") && (head.is_kept_alive || has_word("keep-alive"));
             }
-            name if name.eq_ignore_ascii_case("content-encoding") => match value.trim().to_ascii_lowercase().as_str() {
-                "gzip" | "x-gzip" => head.is_gzip = true,
-                "" | "identity" => {}
-                _ => return Err(fault(format!("content-encoding {value:?} was not asked for"))),
-            },
+            name if name.eq_ignore_ascii_case("content-encoding") => {
+                let is = |word: &str| value.trim().eq_ignore_ascii_case(word);
+                head.is_gzip = is("gzip") || is("x-gzip");
+                if !head.is_gzip && !is("") && !is("identity") {
+                    return Err(fault(format!("content-encoding {value:?} was not asked for")));
+                }
+            }
             name if name.eq_ignore_ascii_case("content-type") => {
                 head.media_type = MediaType::of_content_type(&value);
             }

@@ -1,14 +1,18 @@
+mod access;
+
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use firetower_daemon::{Connector, Listener, Stream, chain};
+use firetower_model::HttpAccess;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
 
-use super::{Body, Client, Fetched, Request, Tls, Url};
+use super::{Body, Client, Connection, Fetched, Tls, Wanted};
 use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::exposition::{Format, MediaType};
@@ -23,6 +27,17 @@ struct Server {
 
 impl Server {
     async fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Server {
+        Server::start_over(None, answer).await
+    }
+
+    async fn start_tls(acceptor: TlsAcceptor, answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Server {
+        Server::start_over(Some(acceptor), answer).await
+    }
+
+    async fn start_over(
+        acceptor: Option<TlsAcceptor>,
+        answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Server {
         let mut listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_address().to_owned();
         let (connections, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
@@ -31,7 +46,16 @@ impl Server {
             loop {
                 let (stream, _) = listener.accept().await;
                 counted.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, Arc::clone(&seen), Arc::clone(&answer)));
+                let (acceptor, seen, answer) = (acceptor.clone(), Arc::clone(&seen), Arc::clone(&answer));
+                tokio::spawn(async move {
+                    match acceptor {
+                        None => serve(stream, seen, answer).await,
+                        Some(acceptor) => {
+                            let Ok(stream) = acceptor.accept(stream).await else { return };
+                            serve(Box::new(stream), seen, answer).await;
+                        }
+                    }
+                });
             }
         });
         Server { address, connections, requests }
@@ -77,13 +101,15 @@ async fn serve(
 struct Puller {
     client: Client,
     buffers: Buffers,
-    kept: Option<Stream>,
+    kept: Option<Connection>,
+    http: HttpAccess,
+    is_compressed: bool,
 }
 
 impl Puller {
     fn new() -> Puller {
         let client = Client::new(Connector::tcp(), Tls::none());
-        Puller { client, buffers: Buffers::default(), kept: None }
+        Puller { client, buffers: Buffers::default(), kept: None, http: HttpAccess::default(), is_compressed: true }
     }
 
     async fn get(&mut self, url: &str) -> Result<(String, MediaType), Error> {
@@ -91,7 +117,14 @@ impl Puller {
     }
 
     async fn get_within(&mut self, url: &str, timeout: Duration) -> Result<(String, MediaType), Error> {
-        let request = Request::new(Url::parse(url)?, "text/plain".into(), timeout);
+        let request = self.client.prepare(&Wanted {
+            url,
+            http: &self.http,
+            accept: "text/plain",
+            is_compressed: self.is_compressed,
+            notice: ("X-Prometheus-Scrape-Timeout-Seconds", timeout),
+            timeout,
+        })?;
         let Fetched { lease, body, media_type, .. } =
             self.client.get(&mut self.kept, &request, 1000, &self.buffers).await?;
         let page = match body {

@@ -77,6 +77,20 @@ impl Url {
         &self.path
     }
 
+    /// Returns the port to connect to; 0 if what is written is none.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default()
+    }
+
+    /// Tells whether a secret for `first` may go to this one: the same host, or one below it.
+    ///
+    /// Source: Go `net/http/client.go`, `shouldCopyHeaderOnRedirect`.
+    pub(crate) fn is_trusted_like(&self, first: &Url) -> bool {
+        let (host, first) = (self.host().to_ascii_lowercase(), first.host().to_ascii_lowercase());
+        let is_below = || host.strip_suffix(&first).is_some_and(|rest| rest.ends_with('.'));
+        host == first || (!host.contains([':', '%']) && is_below())
+    }
+
     /// Returns the host without port and brackets.
     pub(crate) fn host(&self) -> &str {
         let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
@@ -93,6 +107,7 @@ mod tests {
         let check = |text: &str, address: &str, host: &str, path: &str| {
             let url = Url::parse(text).unwrap();
             assert_eq!((url.address(), url.host(), url.path()), (address, host, path), "{text}");
+            assert!(address.ends_with(&format!(":{}", url.port())), "{text}");
         };
         check("http://h:9100/metrics?a=b#c", "h:9100", "h", "/metrics?a=b");
         check("https://h", "h:443", "h", "/");
@@ -100,6 +115,10 @@ mod tests {
         check("HTTP://[::1]:81/", "[::1]:81", "::1", "/");
         for bad in ["", "h:1/m", "ftp://h/", "http:///m", "http://u@h/", "http://h/a b", "http://h/\r\nX: y"] {
             assert!(Url::parse(bad).is_err(), "{bad}");
+        }
+        for (host, is_trusted) in [("h", true), ("H:1", true), ("x.h", true), ("xh", false), ("k", false)] {
+            let url = Url::parse(&format!("http://{host}/")).unwrap();
+            assert_eq!(url.is_trusted_like(&Url::parse("https://h:2/").unwrap()), is_trusted, "{host}");
         }
         let base = Url::parse("http://h:1/a/b?c=d").unwrap();
         let cases = [

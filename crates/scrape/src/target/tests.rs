@@ -80,8 +80,10 @@ fn start(answers: Vec<(Duration, &'static str)>, url: &str) -> Bench {
     let options = ScrapeOptions {
         index: 7,
         url: url.into(),
+        http: Default::default(),
         accept: accept(&[Protocol::Text0]).into(),
         fallback: None,
+        is_compressed: true,
         schedule: Schedule::new(3_000, Duration::from_secs(10)),
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(8),
@@ -166,9 +168,11 @@ async fn a_scrape_in_flight_is_finished_before_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn an_address_that_is_none_fails_each_scrape() {
-    let mut bench = start(Vec::new(), "h:1");
-    for _ in 0..2 {
-        assert_eq!(bench.scrapes.recv().await.unwrap().outcome.unwrap_err().reason, "url");
+    for (url, reason) in [("h:1", "url"), ("over-target-limit+http://h:1/", "target_limit")] {
+        let mut bench = start(Vec::new(), url);
+        for _ in 0..2 {
+            assert_eq!(bench.scrapes.recv().await.unwrap().outcome.unwrap_err().reason, reason);
+        }
     }
 }
 
