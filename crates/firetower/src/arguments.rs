@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,6 +68,9 @@ pub(crate) struct RunningArguments {
     /// How long stopping may take
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub grace: Duration,
+    /// Name servers to ask for dns_sd_configs, in place of those in /etc/resolv.conf
+    #[arg(long, value_name = "IP:PORT", env = "FIRETOWER_NAME_SERVERS", value_delimiter = ',')]
+    pub name_servers: Vec<SocketAddr>,
     #[command(flatten)]
     pub process: ProcessArguments,
 }

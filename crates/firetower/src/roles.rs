@@ -1,11 +1,12 @@
 //! The three monitors, as the binary starts them.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use firetower_daemon::{Listener, Surroundings};
+use firetower_daemon::{Listener, Names, Surroundings};
 use firetower_topology::{Datacenter, Node, Retention, Topology};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,8 @@ pub(crate) struct MonitorSetup {
     pub node: Node,
     /// Its data directory.
     pub data: PathBuf,
+    /// Name servers in place of the system's, if there are any.
+    pub name_servers: Vec<SocketAddr>,
     /// How long stopping may take.
     pub grace: Duration,
 }
@@ -66,6 +69,12 @@ pub(crate) async fn listen(address: &str) -> anyhow::Result<Listener> {
     Listener::bind(address).await.with_context(|| format!("listen on {address}"))
 }
 
+/// Returns the real surroundings, with these name servers if any are given.
+fn surroundings(name_servers: &[SocketAddr]) -> Surroundings {
+    let system = Surroundings::system();
+    if name_servers.is_empty() { system } else { Surroundings { names: Names::of_servers(name_servers), ..system } }
+}
+
 /// What a secondary that runs alone is started with.
 pub(crate) struct StandaloneSetup {
     /// Prometheus's configuration file; nothing is scraped without one.
@@ -76,6 +85,8 @@ pub(crate) struct StandaloneSetup {
     pub data: PathBuf,
     /// How long data is kept.
     pub retention: Retention,
+    /// Name servers in place of the system's, if there are any.
+    pub name_servers: Vec<SocketAddr>,
     /// How long stopping may take.
     pub grace: Duration,
 }
@@ -83,8 +94,9 @@ pub(crate) struct StandaloneSetup {
 /// Runs a secondary of the topology until `cancel`.
 pub(crate) async fn secondary(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
     let setup = firetower_secondary::Setup {
-        surroundings: Surroundings::system(),
+        surroundings: surroundings(&setup.name_servers),
         datacenter: setup.datacenter()?,
+        base: setup.base(),
         http: setup.listen_http().await?,
         reload: setup.read_again(),
         topology: setup.topology,
@@ -104,7 +116,7 @@ pub(crate) async fn standalone(setup: StandaloneSetup, cancel: CancellationToken
         Some(path) => load::scrape_configs(path).map_err(|error| format!("{error:#}")),
     };
     let setup = firetower_secondary::StandaloneSetup {
-        surroundings: Surroundings::system(),
+        surroundings: surroundings(&setup.name_servers),
         scrape_configs: read_again().map_err(anyhow::Error::msg)?,
         base,
         http: listen(&setup.http).await?,
@@ -119,7 +131,7 @@ pub(crate) async fn standalone(setup: StandaloneSetup, cancel: CancellationToken
 /// Runs a primary until `cancel`.
 pub(crate) async fn primary(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
     let setup = firetower_primary::Setup {
-        surroundings: Surroundings::system(),
+        surroundings: surroundings(&setup.name_servers),
         datacenter: setup.datacenter()?,
         base: setup.base(),
         http: setup.listen_http().await?,
@@ -136,7 +148,7 @@ pub(crate) async fn primary(setup: MonitorSetup, cancel: CancellationToken) -> a
 /// Runs a global aggregator until `cancel`.
 pub(crate) async fn global(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
     let setup = firetower_global::Setup {
-        surroundings: Surroundings::system(),
+        surroundings: surroundings(&setup.name_servers),
         http: setup.listen_http().await?,
         grpc: setup.listen_grpc().await?,
         reload: setup.read_again(),

@@ -25,10 +25,11 @@ pub(crate) fn secondary(arguments: SecondaryArguments) -> anyhow::Result<()> {
 
 fn standalone(arguments: SecondaryArguments) -> anyhow::Result<()> {
     let http = arguments.http.context("--standalone needs --http")?;
-    let RunningArguments { data, grace, process } = arguments.running;
+    let RunningArguments { data, grace, name_servers, process } = arguments.running;
     load::check_reach(&[&http], process.insecure)?;
     let retention = arguments.retention.unwrap_or_default();
-    let setup = StandaloneSetup { scrape_config: arguments.scrape_config, http, data, retention, grace };
+    let scrape_config = arguments.scrape_config;
+    let setup = StandaloneSetup { scrape_config, http, data, retention, name_servers, grace };
     start(&process, |cancel| roles::standalone(setup, cancel))
 }
 
@@ -78,6 +79,7 @@ fn setup(
         node,
         topology,
         data: arguments.running.data.clone(),
+        name_servers: arguments.running.name_servers.clone(),
         grace: arguments.running.grace,
     })
 }

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use firetower_api::{Common, Readiness, Reload, common, reload_on_signal, serve};
 use firetower_daemon::{Listener, Surroundings, Tasks, blocking};
-use firetower_model::{NodeStatus, Role, Target};
+use firetower_model::{NodeStatus, Role};
 use firetower_relay::{ExposedStatus, Identity, Link, Outlet, ParentEvent, RelayMetrics, keep, maintain_rows};
+use firetower_scrape::{Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, Tls, discover};
 use firetower_store::{Options, Store};
-use firetower_topology::{Datacenter, Node, Topology};
+use firetower_topology::{Datacenter, Node, ScrapeConfig, Topology};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::discovery::discover;
+use crate::discovery::{making, read_file, read_list};
 use crate::shares::Shares;
 use crate::tower::{Mail, Place, Tower};
 
@@ -78,12 +79,6 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
 
     let (to_tower, targets) = mpsc::channel(4);
     let (events, wishes) = mpsc::channel(16);
-    let discovered = blocking(|| discover(&datacenter, &base));
-    for complaint in &discovered.complaints {
-        tracing::warn!(complaint, "target left out");
-    }
-    // The channel is empty: there is room.
-    let _ = to_tower.try_send(discovered.targets);
     let secondaries = datacenter.secondaries.iter().map(|node| node.name.clone()).collect();
     let place = Place {
         datacenter: datacenter.name.clone(),
@@ -95,6 +90,14 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let tower = Tower::open(place, store.clone(), Arc::clone(&outlet), shares, mail, status.clone(), now)?;
 
     let mut tasks: Tasks<Error> = Tasks::new();
+    let (to_configure, configured) = mpsc::channel(4);
+    let discovery = discovery(&surroundings, base, DiscoveryMetrics::register(&mut registry));
+    let (configs, make) = (datacenter.scrape_configs.clone(), making(&datacenter, discovery.metrics.clone()));
+    tasks.start("discover", |cancel| async move {
+        let sources = |configs: &Vec<ScrapeConfig>| configs.iter().map(ScrapeConfig::sources).collect();
+        discover(Discovery::new(discovery), configs, configured, sources, make, to_tower, cancel).await;
+        Ok(())
+    });
     let (to_keeper, calls) = mpsc::channel(CALLS_MAX);
     tasks.start("take calls", |cancel| async move {
         firetower_wire::serve(grpc, to_keeper, cancel).await;
@@ -111,7 +114,7 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         tasks.start("link to a global", |cancel| async move { Ok(link.run(cancel).await?) });
     }
     tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(store, clock, cancel).await?) });
-    let reload = reloading(reload, base, datacenter.name, to_tower);
+    let reload = reloading(reload, datacenter.name, to_configure);
     let again = reload.clone();
     tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
     let readiness = Readiness::waiting("starting");
@@ -150,26 +153,27 @@ impl Lines {
     }
 }
 
-/// Returns what reads topology and target files again, and hands the list of targets to the tower.
-///
-/// A file with a fault changes nothing.
+/// Returns what targets are looked for with.
+fn discovery(surroundings: &Surroundings, folder: PathBuf, metrics: DiscoveryMetrics) -> DiscoverySetup {
+    let (connector, environment) = (surroundings.connector.clone(), EnvironmentProxies::of_process());
+    let client = Client::of_folder(connector, blocking(Tls::system), folder.clone(), environment);
+    DiscoverySetup { client, names: surroundings.names.clone(), folder, read_file, read_list, metrics }
+}
+
+/// Returns what reads the topology again, and hands the datacenter's jobs on. A file with a fault changes nothing.
 fn reloading(
     reload: Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>,
-    base: PathBuf,
     name: String,
-    to_tower: mpsc::Sender<Vec<Target>>,
+    to_configure: mpsc::Sender<Vec<ScrapeConfig>>,
 ) -> Reload {
     Reload::new(move || {
-        let (reload, base, to_tower, name) = (Arc::clone(&reload), base.clone(), to_tower.clone(), name.clone());
+        let (reload, to_configure, name) = (Arc::clone(&reload), to_configure.clone(), name.clone());
         async move {
             let topology = blocking(|| reload())?;
             let datacenter = topology.datacenters().find(|datacenter| datacenter.name == name);
             let datacenter = datacenter.ok_or_else(|| format!("datacenter {name} is no longer in the topology"))?;
-            let discovered = blocking(|| discover(datacenter, &base));
-            if !discovered.complaints.is_empty() {
-                return Err(discovered.complaints.join("\n"));
-            }
-            to_tower.send(discovered.targets).await.map_err(|_| "the primary is stopping".to_owned())
+            let sent = to_configure.send(datacenter.scrape_configs.clone()).await;
+            sent.map_err(|_| "the primary is stopping".to_owned())
         }
     })
 }

@@ -1,88 +1,238 @@
-//! Finds files of targets, as `file_sd_configs` names them. What is in them is read elsewhere.
+//! Finds targets where a job says that they are listed: files, servers, names. What is in a list is read elsewhere.
+//!
+//! Each source is followed by a task of its own, which keeps what it found last for as long as it cannot find out
+//! anything newer, and says once why not.
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+mod files;
+mod names;
+mod run;
+mod servers;
 
-use crate::error::Error;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// How large a file of targets may be.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+use firetower_daemon::Names;
+use firetower_model::{DnsSd, FileSd, HttpSd, JobSources, TargetGroup};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
-/// A file of targets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundFile {
-    /// Where it is, the folder of its pattern included.
-    pub path: PathBuf,
-    /// What is in it.
-    pub text: String,
+use crate::buffers::Buffers;
+use crate::fetch::Client;
+use crate::metrics::DiscoveryMetrics;
+
+pub use run::{Made, discover};
+
+/// How long changes are gathered before they are told.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long is waited, after a start or a reload, for sources that have not been heard.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+/// Reports that wait to be taken; more make their sources wait.
+const REPORTS_MAX: usize = 64;
+
+/// Reads a list of targets; takes where it comes from and its text, and returns a sentence for each fault.
+pub type ReadGroups = fn(&str, &str) -> Result<Vec<TargetGroup>, String>;
+
+/// What sources are followed with.
+#[derive(Clone, Debug)]
+pub struct DiscoverySetup {
+    /// Gets lists from servers.
+    pub client: Client,
+    /// Looks names up.
+    pub names: Names,
+    /// Folder that files are looked for under.
+    pub folder: PathBuf,
+    /// Reads a file of targets.
+    pub read_file: ReadGroups,
+    /// Reads a server's list of targets.
+    pub read_list: ReadGroups,
+    /// What is counted.
+    pub metrics: DiscoveryMetrics,
 }
 
-/// Reads the files that `patterns` name, each once, in the order of their names.
-///
-/// A pattern (`targets/*.json`) that is not absolute starts from `base`. A file that is not there is no fault, one that
-/// cannot be read is: it comes as an error of its own, so that its caller can go on with what was in it before.
-pub fn read_files(base: &Path, patterns: &[impl AsRef<str>]) -> (Vec<FoundFile>, Vec<Error>) {
-    let (mut paths, mut errors) = (BTreeSet::new(), Vec::new());
-    for pattern in patterns {
-        let pattern = pattern.as_ref();
-        let is_whole = Path::new(pattern).is_absolute() || base.as_os_str().is_empty();
-        let folder = glob::Pattern::escape(&base.to_string_lossy());
-        let whole = if is_whole { pattern.to_owned() } else { format!("{folder}/{pattern}") };
-        match glob::glob(&whole) {
-            Err(source) => errors.push(Error::Pattern { pattern: pattern.to_owned(), source }),
-            Ok(found) => {
-                for path in found {
-                    match path {
-                        Ok(path) => _ = paths.insert(path),
-                        Err(error) => {
-                            errors.push(Error::File { path: error.path().into(), source: error.into() });
-                        }
-                    }
+/// Follows the sources of all jobs; what was found last stands until something newer is.
+pub struct Discovery {
+    setup: Arc<DiscoverySetup>,
+    buffers: Buffers,
+    sources: Vec<Followed>,
+    tasks: JoinSet<()>,
+    reports: mpsc::Receiver<Report>,
+    reporter: mpsc::Sender<Report>,
+    next_number: u64,
+    due: Option<Instant>,
+}
+
+/// One source of one job.
+struct Followed {
+    job_name: String,
+    source: Source,
+    number: u64,
+    task: AbortHandle,
+    /// `None` before it was heard.
+    groups: Option<Vec<TargetGroup>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Source {
+    Files(FileSd),
+    Server(Box<HttpSd>),
+    /// One name only.
+    Name(DnsSd),
+}
+
+/// What a source says: all that it has.
+struct Report {
+    number: u64,
+    groups: Vec<TargetGroup>,
+}
+
+impl Discovery {
+    /// Starts without sources.
+    pub fn new(setup: DiscoverySetup) -> Discovery {
+        let (reporter, reports) = mpsc::channel(REPORTS_MAX);
+        Discovery {
+            setup: Arc::new(setup),
+            buffers: Buffers::default(),
+            sources: Vec::new(),
+            tasks: JoinSet::new(),
+            reports,
+            reporter,
+            next_number: 0,
+            due: None,
+        }
+    }
+
+    /// Follows the sources of these jobs and no others; a source followed before is not disturbed.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub fn follow(&mut self, jobs: &[JobSources]) {
+        let mut before = std::mem::take(&mut self.sources);
+        for job in jobs {
+            for source in sources_of(job) {
+                let same = before.iter().position(|old| old.job_name == job.job_name && old.source == source);
+                let followed = match same {
+                    Some(at) => before.swap_remove(at),
+                    None => self.start(&job.job_name, source),
+                };
+                self.sources.push(followed);
+            }
+        }
+        before.iter().for_each(|gone| gone.task.abort());
+        while self.tasks.try_join_next().is_some() {}
+        self.due = Some(Instant::now() + if self.are_all_heard() { Duration::ZERO } else { FIRST_WAIT });
+    }
+
+    /// Waits until there is news, and returns all that is known, by job; jobs without sources have no entry.
+    ///
+    /// After [`Discovery::follow`] it returns once every source was heard, or 5 s later; changes after that are gathered
+    /// for 1 s.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if it is dropped.
+    pub async fn changed(&mut self) -> BTreeMap<String, Vec<TargetGroup>> {
+        loop {
+            let due = self.due;
+            tokio::select! {
+                biased;
+                Some(report) = self.reports.recv() => self.take(report),
+                () = async { tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
+                    self.due = None;
+                    return self.found();
                 }
             }
         }
     }
-    let mut files = Vec::new();
-    for path in paths {
-        match read(&path) {
-            Ok(text) => files.push(FoundFile { path, text }),
-            Err(source) => errors.push(Error::File { path, source }),
-        }
+
+    fn take(&mut self, report: Report) {
+        let was_all_heard = self.are_all_heard();
+        let Some(followed) = self.sources.iter_mut().find(|followed| followed.number == report.number) else { return };
+        followed.groups = Some(report.groups);
+        let now = Instant::now();
+        let is_last_heard = !was_all_heard && self.are_all_heard();
+        self.due = if is_last_heard { Some(now) } else { Some(self.due.unwrap_or(now + LINGER)) };
     }
-    (files, errors)
+
+    fn are_all_heard(&self) -> bool {
+        self.sources.iter().all(|followed| followed.groups.is_some())
+    }
+
+    fn found(&self) -> BTreeMap<String, Vec<TargetGroup>> {
+        let mut found: BTreeMap<String, Vec<TargetGroup>> = BTreeMap::new();
+        for followed in &self.sources {
+            let groups = found.entry(followed.job_name.clone()).or_default();
+            groups.extend(followed.groups.iter().flatten().cloned());
+        }
+        found
+    }
+
+    fn start(&mut self, job_name: &str, source: Source) -> Followed {
+        let number = self.next_number;
+        self.next_number += 1;
+        let voice =
+            Voice { job_name: job_name.into(), number, reporter: self.reporter.clone(), told: None, fault: None };
+        let setup = Arc::clone(&self.setup);
+        let task = match source.clone() {
+            Source::Files(wanted) => self.tasks.spawn(files::follow(setup, wanted, voice)),
+            Source::Server(wanted) => self.tasks.spawn(servers::follow(setup, self.buffers.clone(), *wanted, voice)),
+            Source::Name(wanted) => self.tasks.spawn(names::follow(setup, wanted, voice)),
+        };
+        Followed { job_name: job_name.into(), source, number, task, groups: None }
+    }
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > FILE_BYTES_MAX { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
+impl fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Discovery of {} sources", self.sources.len())
+    }
+}
+
+fn sources_of(job: &JobSources) -> Vec<Source> {
+    let mut sources: Vec<Source> = job.files.iter().cloned().map(Source::Files).collect();
+    sources.extend(job.servers.iter().cloned().map(Box::new).map(Source::Server));
+    for wanted in &job.names {
+        let one = |name: &String| Source::Name(DnsSd { names: vec![name.clone()], ..wanted.clone() });
+        sources.extend(wanted.names.iter().map(one));
+    }
+    sources
+}
+
+/// What a source speaks with.
+struct Voice {
+    job_name: String,
+    number: u64,
+    reporter: mpsc::Sender<Report>,
+    told: Option<Vec<TargetGroup>>,
+    fault: Option<String>,
+}
+
+impl Voice {
+    /// Tells what there is, if that is news.
+    async fn tell(&mut self, groups: Vec<TargetGroup>) {
+        if self.told.as_ref() != Some(&groups) {
+            self.told = Some(groups.clone());
+            // Nobody listens only when all is being stopped.
+            let _ = self.reporter.send(Report { number: self.number, groups }).await;
+        }
+    }
+
+    /// Tells that nothing newer is known.
+    async fn tell_nothing_new(&mut self) {
+        let groups = self.told.clone().unwrap_or_default();
+        self.tell(groups).await;
+    }
+
+    /// Says once what is wrong, and again only when that changes.
+    fn complain(&mut self, fault: Option<String>) {
+        if let Some(fault) = fault.as_ref().filter(|fault| Some(*fault) != self.fault.as_ref()) {
+            tracing::warn!(job = self.job_name, fault, "discovery keeps what it found last");
+        }
+        self.fault = fault;
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn finds_each_file_once_and_names_those_it_cannot_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let base = folder.path().join("odd[1]");
-        fs::create_dir_all(base.join("targets/folder.json")).unwrap();
-        for name in ["b.json", "a.json", "c.yml"] {
-            fs::write(base.join("targets").join(name), name).unwrap();
-        }
-        fs::write(base.join("targets/d.json"), b"\xff").unwrap();
-        let absolute = format!("{}/odd[[]1]/targets/c.yml", folder.path().display());
-        let patterns = ["targets/*.json", "targets/a.*", "none/*.json", "[", &absolute];
-        let (files, errors) = read_files(&base, &patterns);
-        let texts: Vec<&str> = files.iter().map(|file| file.text.as_str()).collect();
-        assert_eq!(texts, ["a.json", "b.json", "c.yml"]);
-        assert_eq!(files[0].path, base.join("targets/a.json"));
-        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!(errors.len(), 3, "{errors:?}");
-        assert!(errors[0].contains("pattern") && errors[1].contains("d.json") && errors[2].contains("folder.json"));
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Pulls pages from targets, on time, and reads them: HTTP, the exposition text, file discovery.
+//! Pulls pages from targets, on time, and reads them: HTTP, the exposition text, discovery.
 //!
 //! It decides nothing: which targets there are, what relabelling makes of their lines and what becomes of the samples
 //! is its caller's business, who passes in a [`Resolve`] and takes [`Scrape`]s.
@@ -20,11 +20,11 @@ pub mod page;
 mod target;
 
 pub use buffers::Buffers;
-pub use discovery::{FoundFile, read_files};
+pub use discovery::{Discovery, DiscoverySetup, Made, ReadGroups, discover};
 pub use error::{AccessError, Error};
 pub use exposition::{Format, Line, MediaType, PageError, Protocol, UnknownFormat, accept};
 pub use fetch::{Client, EnvironmentProxies, Tls};
-pub use metrics::{Outcome, ScrapeMetrics};
+pub use metrics::{DiscoveryMetrics, Outcome, ScrapeMetrics, Source};
 pub use page::{
     Held, LEADING, LabelLimit, PageCounts, PageReader, PageShape, PageShapes, ReadError, ReadOptions, Resolve,
     SYNTHETIC, TargetPage,

@@ -66,3 +66,44 @@ impl ScrapeMetrics {
         self.body_bytes.inc_by(body_bytes as u64);
     }
 }
+
+/// Where targets are listed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Source {
+    /// `file`, `http` or `dns`.
+    pub source: &'static str,
+}
+
+impl Source {
+    pub(crate) const FILE: Source = Source { source: "file" };
+    pub(crate) const HTTP: Source = Source { source: "http" };
+    pub(crate) const DNS: Source = Source { source: "dns" };
+}
+
+/// What discovery counts; clones share it.
+#[derive(Clone, Debug)]
+pub struct DiscoveryMetrics {
+    /// Times that a list was read, by where it is.
+    pub refreshes: Family<Source, Counter>,
+    /// Times that a list could not be read, so that what was found before was kept.
+    pub failures: Family<Source, Counter>,
+    /// Lists of a job's targets that were longer than its `target_limit`.
+    pub over_limit: Counter,
+}
+
+impl DiscoveryMetrics {
+    /// Registers all of them.
+    pub fn register(registry: &mut Registry) -> DiscoveryMetrics {
+        let metrics = DiscoveryMetrics {
+            refreshes: Family::default(),
+            failures: Family::default(),
+            over_limit: Counter::default(),
+        };
+        let name = |name: &str| format!("firetower_discovery_{name}");
+        registry.register(name("refreshes"), "Lists of targets read, by where they are", metrics.refreshes.clone());
+        registry.register(name("failures"), "Lists of targets that could not be read", metrics.failures.clone());
+        let help = "Lists of a job's targets longer than its target_limit";
+        registry.register(name("over_target_limit"), help, metrics.over_limit.clone());
+        metrics
+    }
+}

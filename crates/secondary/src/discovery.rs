@@ -1,41 +1,40 @@
 //! The list of targets, from the jobs of a Prometheus file: a secondary that runs alone has no primary to tell it.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use firetower_daemon::chain;
-use firetower_model::Target;
-use firetower_topology::{ScrapeConfig, read_target_groups, resolve_targets};
+use firetower_daemon::Clock;
+use firetower_model::{Assignment, Generation, Target, TargetGroup};
+use firetower_scrape::{DiscoveryMetrics, Made};
+use firetower_topology::{Complaint, ScrapeConfig, read_listed_groups, read_target_groups, resolve_jobs};
 
-/// Targets, and what could not be made one.
-pub(crate) struct Discovered {
-    /// Of all jobs.
-    pub(crate) targets: Vec<Target>,
-    /// A sentence for each file and address that was left out.
-    pub(crate) complaints: Vec<String>,
+/// Returns what makes shares of jobs, each with a generation of its own; the same targets again make none.
+pub(crate) fn making(
+    clock: Clock,
+    metrics: DiscoveryMetrics,
+) -> impl FnMut(&Vec<ScrapeConfig>, &BTreeMap<String, Vec<TargetGroup>>) -> Made<Assignment> {
+    let mut newest: (u64, Option<Vec<Target>>) = (0, None);
+    move |configs, found| {
+        let resolved = resolve_jobs(configs, found, &[]);
+        metrics.over_limit.inc_by(resolved.over_limit.len() as u64);
+        let mut list = None;
+        if newest.1.as_ref() != Some(&resolved.targets) {
+            newest = (newest.0 + 1, Some(resolved.targets.clone()));
+            list = Some(Assignment::new(Generation(newest.0), clock.now(), resolved.targets));
+        }
+        Made { list, complaints: resolved.complaints }
+    }
 }
 
-/// Returns the targets of `configs`; files that they name are looked for under `base`.
-pub(crate) fn discover(configs: &[ScrapeConfig], base: &Path) -> Discovered {
-    let mut discovered = Discovered { targets: Vec::new(), complaints: Vec::new() };
-    for config in configs {
-        let mut groups = config.static_groups.clone();
-        for patterns in &config.file_sd {
-            let (files, errors) = firetower_scrape::read_files(base, &patterns.files);
-            if files.is_empty() {
-                tracing::warn!(job = config.job_name, files = patterns.files.join(" "), "no target file found");
-            }
-            discovered.complaints.extend(errors.iter().map(|error| chain(error).to_string()));
-            for file in files {
-                match read_target_groups(&file.path.display().to_string(), &file.text) {
-                    Ok(found) => groups.extend(found),
-                    Err(complaints) => discovered.complaints.extend(complaints.iter().map(ToString::to_string)),
-                }
-            }
-        }
-        let resolved = resolve_targets(config, &groups, &[]);
-        let named = |complaint| format!("job {}: {complaint}", config.job_name);
-        discovered.complaints.extend(resolved.complaints.into_iter().map(named));
-        discovered.targets.extend(resolved.targets);
-    }
-    discovered
+/// Reads a file of targets.
+pub(crate) fn read_file(name: &str, text: &str) -> Result<Vec<TargetGroup>, String> {
+    read_target_groups(name, text).map_err(|complaints| sentences(&complaints))
+}
+
+/// Reads a server's list of targets.
+pub(crate) fn read_list(url: &str, text: &str) -> Result<Vec<TargetGroup>, String> {
+    read_listed_groups(url, text).map_err(|complaints| sentences(&complaints))
+}
+
+fn sentences(complaints: &[Complaint]) -> String {
+    complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use firetower_api::{Common, Readiness, Reload, common, query, reload_on_signal, serve};
 use firetower_daemon::{Clock, Ended, Listener, Surroundings, Tasks, blocking};
 use firetower_model::{Assignment, Generation, NodeStatus, Role, Window};
 use firetower_relay::{ExposedStatus, Identity, Link, Outlet, RelayMetrics};
-use firetower_scrape::{Buffers, Client, PageShapes, ScrapeMetrics, Scraper, Tls};
+use firetower_scrape::{
+    Buffers, Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, PageShapes, ScrapeMetrics,
+    Scraper, Tls, discover,
+};
 use firetower_store::{Batch, Options, Store};
 use firetower_topology::{Datacenter, Node, Retention, ScrapeConfig, Topology};
 use prometheus_client::registry::Registry;
@@ -21,7 +23,7 @@ use crate::Error;
 use crate::census::Census;
 use crate::collect::{Assign, Collecting, collect, listen_to_parents};
 use crate::collector::{Collector, Place};
-use crate::discovery::discover;
+use crate::discovery::{making, read_file, read_list};
 use crate::kept::{Budget, Kept};
 use crate::metrics::StoreMetrics;
 use crate::plan::{DROPPED_NOTE, Plans};
@@ -44,6 +46,8 @@ pub struct Setup {
     pub datacenter: Datacenter,
     /// Itself in it.
     pub node: Node,
+    /// Folder that files of secrets are looked for under.
+    pub base: PathBuf,
     /// Its data directory.
     pub data: PathBuf,
     /// Where HTTP is answered.
@@ -60,7 +64,7 @@ pub struct StandaloneSetup {
     pub surroundings: Surroundings,
     /// Its jobs.
     pub scrape_configs: Vec<ScrapeConfig>,
-    /// Folder that target files are looked for under.
+    /// Folder that files of targets and secrets are looked for under.
     pub base: PathBuf,
     /// Its data directory.
     pub data: PathBuf,
@@ -79,7 +83,7 @@ pub struct StandaloneSetup {
 /// # Errors
 /// If it cannot start, or something fails that it cannot go on without.
 pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
-    let Setup { surroundings, topology, datacenter, node, data, http, reload, grace } = setup;
+    let Setup { surroundings, topology, datacenter, node, base: folder, data, http, reload, grace } = setup;
     let clock = surroundings.clock.clone();
     let store = blocking(|| open_store(&data, &surroundings))?;
     let parents: Vec<String> = datacenter.primaries.iter().map(|primary| primary.name.clone()).collect();
@@ -114,8 +118,9 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let taken = watch::Sender::new(followed);
     let (to_configure, configured) = mpsc::channel(4);
     let configs = datacenter.scrape_configs.clone();
-    let inputs = Inputs { assignments, configured, snapshots, configs, persisted };
-    base.start(&surroundings, place, budget, inputs, taken.clone(), topology.retention)?;
+    let client = client(&surroundings, folder);
+    let inputs = Inputs { client, assignments, configured, snapshots, configs, persisted };
+    base.start(&clock, place, budget, inputs, taken.clone(), topology.retention)?;
     base.tasks.start("listen to parents", |cancel| {
         listen_to_parents(parents, heard, to_assign, to_snapshot, followed, cancel)
     });
@@ -186,46 +191,49 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
     let (to_assign, assignments) = mpsc::channel(4);
     let (to_configure, configured) = mpsc::channel(4);
     let (_snapshots_unused, snapshots) = mpsc::channel(1);
-    let discovered = blocking(|| discover(&scrape_configs, &folder));
-    for complaint in &discovered.complaints {
-        tracing::warn!(complaint, "target left out");
-    }
-    let _ = to_assign.try_send(Assignment::new(Generation(1), clock.now(), discovered.targets));
-    let inputs = Inputs { assignments, configured, snapshots, configs: scrape_configs, persisted: None };
+    let client = client(&surroundings, folder.clone());
+    let metrics = DiscoveryMetrics::register(&mut base.registry);
+    let names = surroundings.names.clone();
+    let setup = DiscoverySetup { client: client.clone(), names, folder, read_file, read_list, metrics };
+    let (to_discover, reloaded) = mpsc::channel(4);
+    let (configs, make) = (scrape_configs.clone(), making(clock.clone(), setup.metrics.clone()));
+    base.tasks.start("discover", |cancel| async move {
+        let sources = |configs: &Vec<ScrapeConfig>| configs.iter().map(ScrapeConfig::sources).collect();
+        discover(Discovery::new(setup), configs, reloaded, sources, make, to_assign, cancel).await;
+        Ok(())
+    });
+    let inputs = Inputs { client, assignments, configured, snapshots, configs: scrape_configs, persisted: None };
     let taken = watch::Sender::new(Default::default());
-    base.start(&surroundings, place, budget, inputs, taken, retention)?;
-    let reload = reloading_alone(reload, folder, clock.clone(), to_configure, to_assign);
+    base.start(&clock, place, budget, inputs, taken, retention)?;
+    let reload = reloading_alone(reload, to_configure, to_discover);
     base.finish(http, clock, reload, cancel, grace).await
 }
 
-/// Returns what reads jobs and target files again, and hands both on. A file with a fault changes nothing.
+/// Returns what reads the jobs again, and hands them on. A file with a fault changes nothing.
 fn reloading_alone(
     reload: Arc<dyn Fn() -> Result<Vec<ScrapeConfig>, String> + Send + Sync>,
-    folder: PathBuf,
-    clock: Clock,
     to_configure: mpsc::Sender<Vec<ScrapeConfig>>,
-    to_assign: mpsc::Sender<Assignment>,
+    to_discover: mpsc::Sender<Vec<ScrapeConfig>>,
 ) -> Reload {
-    let generation = Arc::new(AtomicU64::new(1));
     Reload::new(move || {
-        let (reload, folder, clock) = (Arc::clone(&reload), folder.clone(), clock.clone());
-        let (to_configure, to_assign, generation) = (to_configure.clone(), to_assign.clone(), Arc::clone(&generation));
+        let (reload, to_configure, to_discover) = (Arc::clone(&reload), to_configure.clone(), to_discover.clone());
         async move {
             let configs = blocking(|| reload())?;
-            let discovered = blocking(|| discover(&configs, &folder));
-            if !discovered.complaints.is_empty() {
-                return Err(discovered.complaints.join("\n"));
-            }
-            let generation = Generation(1 + generation.fetch_add(1, Ordering::Relaxed));
-            let share = Assignment::new(generation, clock.now(), discovered.targets);
-            let is_taken = to_configure.send(configs).await.is_ok() && to_assign.send(share).await.is_ok();
+            let is_taken = to_configure.send(configs.clone()).await.is_ok() && to_discover.send(configs).await.is_ok();
             if is_taken { Ok(()) } else { Err("the secondary is stopping".to_owned()) }
         }
     })
 }
 
+/// Returns what all servers are asked with; files of secrets are looked for under `folder`.
+fn client(surroundings: &Surroundings, folder: PathBuf) -> Client {
+    let (connector, environment) = (surroundings.connector.clone(), EnvironmentProxies::of_process());
+    Client::of_folder(connector, blocking(Tls::system), folder, environment)
+}
+
 /// Where what is to be scraped comes from.
 struct Inputs {
+    client: Client,
     assignments: mpsc::Receiver<Assignment>,
     configured: mpsc::Receiver<Vec<ScrapeConfig>>,
     snapshots: mpsc::Receiver<()>,
@@ -256,14 +264,14 @@ impl Base {
     /// Starts scraping, collecting and maintaining, in the order data flows.
     fn start(
         &mut self,
-        surroundings: &Surroundings,
+        clock: &Clock,
         place: Place,
         budget: Budget,
         inputs: Inputs,
         taken: watch::Sender<(Generation, u64)>,
         retention: Retention,
     ) -> Result<(), Error> {
-        let (clock, store) = (surroundings.clock.clone(), self.store.clone());
+        let (clock, store) = (clock.clone(), self.store.clone());
         let dropped = store.note(DROPPED_NOTE)?.unwrap_or_default();
         let keeps_instance = !budget.promoted.is_empty();
         let keys = store.row_keys_from(Default::default(), usize::MAX);
@@ -285,7 +293,7 @@ impl Base {
         let buffers = Buffers::default();
         let scraper = Scraper {
             clock: clock.clone(),
-            client: Client::new(surroundings.connector.clone(), Tls::system()),
+            client: inputs.client,
             buffers: buffers.clone(),
             shapes: PageShapes::default(),
             metrics: ScrapeMetrics::register(&mut self.registry),
