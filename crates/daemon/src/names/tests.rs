@@ -9,8 +9,11 @@ const OK: u8 = 0;
 const SERVER_FAILURE: u8 = 2;
 const NO_SUCH_NAME: u8 = 3;
 
-/// Answers by UDP with what `answer` makes of a name and a type: a code, and the data of each record.
-async fn start_server(answer: fn(&str, u16) -> (u8, Vec<Vec<u8>>)) -> SocketAddr {
+/// A code, and the data of each record.
+type Answer = (u8, Vec<Vec<u8>>);
+
+/// Answers by UDP with what `answer` makes of a name and a type.
+async fn start_server(answer: fn(&str, u16) -> Answer) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(async move {
