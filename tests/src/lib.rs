@@ -7,17 +7,21 @@
 mod answers;
 mod binaries;
 mod expect;
+mod name_server;
 mod ports;
 mod process;
 mod served;
+mod site;
 mod tree;
 mod wait;
 
 pub use answers::{Account, Answers, Coverage, Point, RawSeries, Row, RowKey, Rows, encode};
 pub use binaries::{firetower, fleet};
 pub use expect::{Grid, check_account, check_coverage, check_few_lost, check_rows, expected_rows};
+pub use name_server::NameServer;
 pub use ports::Ports;
 pub use process::Process;
 pub use served::check_served;
+pub use site::{Answer, Asked, Site};
 pub use tree::{Layout, Tree};
 pub use wait::{now_ms, wait_for};
