@@ -10,11 +10,6 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// Returns how many bytes [`put_varint`] takes.
-pub(crate) fn varint_bytes(number: u64) -> usize {
-    (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
-}
-
 /// Maps small numbers of either sign to small numbers.
 #[inline]
 pub(crate) fn zigzag(number: i64) -> u64 {

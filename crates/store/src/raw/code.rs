@@ -1,20 +1,16 @@
 //! One value written as its difference from the one before it, exact for every bit pattern.
 //!
-//! Whole numbers, which most of them are, cost a varint of their difference; numbers with few decimals the same, scaled.
+//! Whole numbers, which most of them are, cost a varint of their difference; values that stand for one a byte more.
 
 use firetower_model::sample::STALE_BITS;
 
 use crate::raw::bytes::{Reader, put_varint, unzigzag, zigzag};
-
-/// Powers of ten by which decimals are scaled, in the order in which they are tried.
-pub(crate) const SCALES: [f64; 4] = [1e2, 1e3, 1e6, 1e9];
-
-/// Largest whole number, exclusive, that is treated as one: every smaller one is exact in an `f64`.
-pub(crate) const WHOLE_LIMIT: u64 = 1 << 53;
+use crate::raw::form::{FORMS, WHOLE, number_of, value_of};
 
 const ENDED: u8 = 0;
 const ABSENT: u8 = 1;
-const SCALED: u8 = 4;
+/// The first form but [`WHOLE`].
+const FORM: u8 = 4;
 const BITS: u8 = 64;
 
 /// What a code says about a column.
@@ -38,26 +34,10 @@ impl PartialEq for Code {
     }
 }
 
-/// Returns `value` as a whole number under 2⁵³, if converting it back gives the same bits.
-#[inline]
-pub(crate) fn whole(value: f64) -> Option<i64> {
-    let number = value as i64;
-    let is_exact = (number as f64).to_bits() == value.to_bits() && number.unsigned_abs() < WHOLE_LIMIT;
-    is_exact.then_some(number)
-}
-
-/// Returns the whole number that divided by `scale` gives exactly `value`.
-#[inline]
-pub(crate) fn scaled(value: f64, scale: f64) -> Option<i64> {
-    let number = (value * scale + f64::copysign(0.5, value)) as i64;
-    let is_exact = number.unsigned_abs() < WHOLE_LIMIT && (number as f64 / scale).to_bits() == value.to_bits();
-    is_exact.then_some(number)
-}
-
 /// Appends `value`, which is not the staleness marker, as its difference from `previous`.
 #[inline]
 pub(crate) fn put_value(out: &mut Vec<u8>, previous: f64, value: f64) {
-    if let (Some(previous), Some(value)) = (whole(previous), whole(value)) {
+    if let (Some(previous), Some(value)) = (number_of(WHOLE, previous), number_of(WHOLE, value)) {
         put_varint(out, zigzag(value - previous) << 1);
         return;
     }
@@ -65,9 +45,9 @@ pub(crate) fn put_value(out: &mut Vec<u8>, previous: f64, value: f64) {
 }
 
 fn put_fraction(out: &mut Vec<u8>, previous: f64, value: f64) {
-    for (at, scale) in SCALES.into_iter().enumerate() {
-        if let (Some(previous), Some(value)) = (scaled(previous, scale), scaled(value, scale)) {
-            out.push((SCALED + at as u8) << 1 | 1);
+    for form in WHOLE + 1..FORMS {
+        if let (Some(value), Some(previous)) = (number_of(form, value), number_of(form, previous)) {
+            out.push((FORM + form - 1) << 1 | 1);
             put_varint(out, zigzag(value - previous));
             return;
         }
@@ -106,10 +86,10 @@ fn read_fraction(code: u8, from: &mut Reader<'_>, previous: f64) -> Option<Code>
     match code {
         ENDED => Some(Code::Ended),
         ABSENT => Some(Code::Absent),
-        SCALED..BITS => {
-            let scale = *SCALES.get(usize::from(code - SCALED))?;
-            let number = scaled(previous, scale)?.wrapping_add(from.signed()?);
-            Some(Code::Value(number as f64 / scale))
+        FORM..BITS => {
+            let form = Some(code - FORM + 1).filter(|form| *form < FORMS)?;
+            let number = number_of(form, previous)?.wrapping_add(from.signed()?);
+            Some(Code::Value(value_of(form, number)))
         }
         _ => {
             let (skipped, bytes) = ((code - BITS) / 8, (code - BITS) % 8 + 1);

@@ -1,39 +1,39 @@
-//! The values of one series in a block: several codes are tried, the smallest is kept.
+//! The values of one series in a block: two codes are tried, the smaller is kept.
 
 use firetower_model::STALE;
 use firetower_model::sample::STALE_BITS;
-use pco::data_types::Number;
-use pco::wrapped::{FileCompressor, FileDecompressor};
-use pco::{ChunkConfig, DeltaSpec, ModeSpec};
 
-use crate::raw::bytes::{Reader, put_varint};
-use crate::raw::code::{self, Code, SCALES};
-use crate::raw::packed::{put_packed, read_packed};
+use crate::raw::bytes::{Reader, put_varint, zigzag};
+use crate::raw::code::{self, Code};
+use crate::raw::form::{FORMS, WHOLE, number_of, value_of};
+use crate::raw::residual::{Scratch, best_predictor, put_residuals, read_residuals};
 
-const CONSTANT: u8 = 0;
+/// Codec, and head, of a column that never changes.
+pub(crate) const CONSTANT: u8 = 0;
 const CHANGES: u8 = 1;
-const PACKED: u8 = 2;
-const PCO_WHOLE: u8 = 3;
-const PCO_FLOAT: u8 = 4;
+const NUMBERS: u8 = 2;
 const CODEC_MASK: u8 = 0x0f;
 const HAS_ENDS: u8 = 0x10;
 
-/// `pco` is tried on columns that are still larger than this: its bins alone take some tens of bytes.
-const PCO_BYTES_MIN: usize = 64;
-/// How hard `pco` tries, of 12; its bins are fewer at lower levels, which suits columns of a few hundred.
-const PCO_LEVEL: usize = 4;
+/// Instead of a form: the numbers are the values' bits.
+const BITS: u8 = 15;
+const FORM_MASK: u8 = 0x0f;
+const PREDICTOR_SHIFT: u8 = 4;
 
-/// Where `pco` saves less than this share of a column, its likes are not tried.
-const PCO_WORTH_PERCENT: usize = 3;
-/// Of a metric's columns, the first few and then one in so many are tried in any case.
+/// With so few changes nothing is smaller than a list of them.
+const CHANGES_FEW: usize = 2;
+/// A list of changes is tried where at most one value in so many changes.
+const CHANGES_RARE: usize = 8;
+
+/// Of a metric's columns, the first few and then one in so many find their predictor; others take the last found.
 const TRIALS_FIRST: u32 = 2;
 const TRIAL_EVERY: u32 = 16;
 
-/// Whether `pco` was worth its while on the columns of a metric so far: neighbours are alike.
+/// Which predictor suited the columns of a metric so far: neighbours are alike.
 #[derive(Default)]
 pub(crate) struct Trial {
     columns: u32,
-    is_worth: bool,
+    predictor: u8,
 }
 
 /// Writes columns, and reuses its memory from one to the next.
@@ -41,8 +41,8 @@ pub(crate) struct Trial {
 pub(crate) struct ColumnWriter {
     values: Vec<f64>,
     numbers: Vec<i64>,
-    scratch: Vec<i64>,
     candidate: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl ColumnWriter {
@@ -67,70 +67,24 @@ impl ColumnWriter {
             code::put_value(out, 0.0, first);
             return CONSTANT;
         }
-        let start = out.len();
-        let scale = find_scale(&self.values, &mut self.numbers);
-        let Some(scale) = scale else {
+        if changes <= CHANGES_FEW {
             put_changes(out, &self.values);
-            self.candidate.clear();
-            return self.try_pco(out, start, CHANGES, None, trial);
-        };
-        self.candidate.clear();
-        self.candidate.push(scale);
-        self.scratch.clone_from(&self.numbers);
-        put_packed(&mut self.candidate, &mut self.scratch);
-        let order = self.candidate.get(1).copied().unwrap_or(0);
-        if changes * 2 > self.values.len() {
-            out.extend_from_slice(&self.candidate);
-            return self.try_pco(out, start, PACKED, Some((scale, order)), trial);
+            return CHANGES;
         }
+        if changes * CHANGES_RARE > self.values.len() {
+            put_numbers(out, &self.values, &mut self.numbers, trial, &mut self.scratch);
+            return NUMBERS;
+        }
+        let start = out.len();
         put_changes(out, &self.values);
-        let codec = self.keep_smaller(out, start, CHANGES, PACKED);
-        self.try_pco(out, start, codec, Some((scale, order)), trial)
-    }
-
-    /// Puts what `pco` makes of it in place of the column that begins at `start`, if that is smaller.
-    ///
-    /// `scaled` has the scale of whole numbers and how many differences make them smallest.
-    fn try_pco(
-        &mut self,
-        out: &mut Vec<u8>,
-        start: usize,
-        codec: u8,
-        scaled: Option<(u8, u8)>,
-        trial: &mut Trial,
-    ) -> u8 {
-        let before = out.len() - start;
-        if before <= PCO_BYTES_MIN {
-            return codec;
-        }
-        let is_due = trial.columns < TRIALS_FIRST || trial.columns.is_multiple_of(TRIAL_EVERY);
-        trial.columns += 1;
-        if !is_due && !trial.is_worth {
-            return codec;
-        }
         self.candidate.clear();
-        let (is_written, candidate) = match scaled {
-            Some((scale, order)) => {
-                let delta = if order == 0 { DeltaSpec::NoOp } else { DeltaSpec::TryConsecutive(usize::from(order)) };
-                self.candidate.push(scale);
-                (put_pco(&mut self.candidate, &self.numbers, ModeSpec::Classic, delta), PCO_WHOLE)
-            }
-            None => (put_pco(&mut self.candidate, &self.values, ModeSpec::Auto, DeltaSpec::Auto), PCO_FLOAT),
-        };
-        if is_written.is_none() {
-            return codec;
-        }
-        trial.is_worth = self.candidate.len() * 100 < before * (100 - PCO_WORTH_PERCENT);
-        self.keep_smaller(out, start, codec, candidate)
-    }
-
-    fn keep_smaller(&self, out: &mut Vec<u8>, start: usize, codec: u8, candidate: u8) -> u8 {
+        put_numbers(&mut self.candidate, &self.values, &mut self.numbers, trial, &mut self.scratch);
         if self.candidate.len() >= out.len() - start {
-            return codec;
+            return CHANGES;
         }
         out.truncate(start);
         out.extend_from_slice(&self.candidate);
-        candidate
+        NUMBERS
     }
 }
 
@@ -162,22 +116,7 @@ fn read_values(codec: u8, mut from: Reader<'_>, count: usize, values: &mut Vec<f
             from.0.is_empty().then_some(())
         }
         CHANGES => read_changes(from, count, values),
-        PACKED | PCO_WHOLE => {
-            let scale = from.byte()?;
-            let divisor = if scale == 0 { 1.0 } else { *SCALES.get(usize::from(scale) - 1)? };
-            let mut numbers = Vec::new();
-            if codec == PACKED {
-                read_packed(from, count, &mut numbers)?;
-            } else {
-                numbers = read_pco(from.0, count)?;
-            }
-            values.extend(numbers.into_iter().map(|number| number as f64 / divisor));
-            Some(())
-        }
-        PCO_FLOAT => {
-            *values = read_pco(from.0, count)?;
-            Some(())
-        }
+        NUMBERS => read_numbers(from, count, values),
         _ => None,
     }
 }
@@ -233,38 +172,85 @@ fn read_changes(mut from: Reader<'_>, count: usize, values: &mut Vec<f64>) -> Op
     Some(())
 }
 
-/// Fills `numbers` with whole numbers that stand for `values`; returns 0 if they are the values, else 1 + the place of
-/// their scale in [`SCALES`].
-fn find_scale(values: &[f64], numbers: &mut Vec<i64>) -> Option<u8> {
-    if fill(values, numbers, code::whole) {
-        return Some(0);
+/// Appends `values`, of which there is at least one, as whole numbers.
+fn put_numbers(out: &mut Vec<u8>, values: &[f64], numbers: &mut Vec<i64>, trial: &mut Trial, scratch: &mut Scratch) {
+    let form = find_numbers(values, numbers);
+    let first = numbers.first().copied().unwrap_or(0);
+    let divisor = spread(numbers, first);
+    let steps = numbers.get(1..).unwrap_or_default();
+    if trial.columns < TRIALS_FIRST || trial.columns.is_multiple_of(TRIAL_EVERY) {
+        trial.predictor = best_predictor(steps);
     }
-    let found = SCALES.iter().position(|scale| fill(values, numbers, |value| code::scaled(value, *scale)));
-    found.map(|at| at as u8 + 1)
+    trial.columns += 1;
+    out.push(form | trial.predictor << PREDICTOR_SHIFT);
+    put_varint(out, zigzag(first));
+    put_varint(out, divisor as u64);
+    put_residuals(out, steps, trial.predictor, scratch);
 }
 
-fn fill(values: &[f64], numbers: &mut Vec<i64>, convert: impl Fn(f64) -> Option<i64>) -> bool {
-    numbers.clear();
-    values.iter().all(|value| convert(*value).map(|number| numbers.push(number)).is_some())
-}
-
-fn put_pco<T: Number>(out: &mut Vec<u8>, numbers: &[T], mode: ModeSpec, delta: DeltaSpec) -> Option<()> {
-    let config = ChunkConfig::default().with_compression_level(PCO_LEVEL).with_mode_spec(mode).with_delta_spec(delta);
-    let file = FileCompressor::default();
-    let mut chunk = file.chunk_compressor(numbers, &config).ok()?;
-    file.write_header(&mut *out).ok()?;
-    chunk.write_meta(&mut *out).ok()?;
-    chunk.write_page(0, out).ok()?;
+fn read_numbers(mut from: Reader<'_>, count: usize, values: &mut Vec<f64>) -> Option<()> {
+    let head = from.byte()?;
+    let (form, predictor) = (head & FORM_MASK, head >> PREDICTOR_SHIFT);
+    let (first, divisor) = (from.signed()?, from.varint()? as i64);
+    let mut numbers = Vec::new();
+    numbers.push(0);
+    read_residuals(from, count.checked_sub(1)?, predictor, &mut numbers)?;
+    let numbers = numbers.into_iter().map(|number| first.wrapping_add(number.wrapping_mul(divisor)));
+    match form {
+        BITS => values.extend(numbers.map(|number| f64::from_bits(unsorted(number)))),
+        WHOLE => values.extend(numbers.map(|number| number as f64)),
+        _ if form < FORMS => values.extend(numbers.map(|number| value_of(form, number))),
+        _ => return None,
+    }
     Some(())
 }
 
-fn read_pco<T: Number + Default>(bytes: &[u8], count: usize) -> Option<Vec<T>> {
-    let (file, rest) = FileDecompressor::new(bytes).ok()?;
-    let (mut chunk, rest) = file.chunk_decompressor::<T, _>(rest).ok()?;
-    let mut page = chunk.page_decompressor(rest, count).ok()?;
-    let mut numbers = vec![T::default(); count];
-    let progress = page.read(&mut numbers).ok()?;
-    (progress.finished && progress.n_processed == count).then_some(numbers)
+/// Fills `numbers` with what `values` stand for, and returns in which form.
+fn find_numbers(values: &[f64], numbers: &mut Vec<i64>) -> u8 {
+    for form in WHOLE..FORMS {
+        numbers.clear();
+        numbers.extend(values.iter().map_while(|value| number_of(form, *value)));
+        if numbers.len() == values.len() {
+            return form;
+        }
+    }
+    numbers.clear();
+    numbers.extend(values.iter().map(|value| sorted(value.to_bits())));
+    BITS
+}
+
+/// Turns a float's bits into a number that grows with it.
+fn sorted(bits: u64) -> i64 {
+    let number = bits as i64;
+    number ^ ((number >> 63) & i64::MAX)
+}
+
+/// Undoes [`sorted`].
+fn unsorted(number: i64) -> u64 {
+    (number ^ ((number >> 63) & i64::MAX)) as u64
+}
+
+/// Replaces each number by its distance from `first` over the largest number that divides them all, and returns that.
+fn spread(numbers: &mut [i64], first: i64) -> i64 {
+    let mut divisor = 0u64;
+    for number in numbers.iter_mut() {
+        *number = number.wrapping_sub(first);
+        if divisor != 1 {
+            divisor = common_divisor(number.unsigned_abs(), divisor);
+        }
+    }
+    let divisor = i64::try_from(divisor).unwrap_or(1).max(1);
+    if divisor > 1 {
+        numbers.iter_mut().for_each(|number| *number /= divisor);
+    }
+    divisor
+}
+
+fn common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 #[cfg(test)]
@@ -290,9 +276,10 @@ mod tests {
         let series = |value: &dyn Fn(i64) -> f64| (0..480).map(value).collect::<Vec<_>>();
         assert_eq!(check(&series(&|_| 1.5)), (CONSTANT, 4));
         assert_eq!(check(&series(&|n| (n / 200) as f64)).0, CHANGES);
-        assert_eq!(check(&series(&|n| (n * 15) as f64)).0, PACKED);
-        assert_eq!(check(&series(&|n| (n * 15) as f64 / 100.0)).0, PACKED);
-        assert_eq!(check(&series(&|n| (n * 15) as f64 / 7.0)).0, PCO_FLOAT);
+        assert_eq!(check(&series(&|n| (n * 15) as f64)), (NUMBERS, 9));
+        assert_eq!(check(&series(&|n| (n * 15) as f64 / 100.0)), (NUMBERS, 9));
+        assert_eq!(check(&series(&|n| (n * 15) as f64 / 7.0)).0, NUMBERS);
+        assert_eq!(check(&series(&|n| (random(n) % 1000 * 4096) as f64)).1 / 480, 1);
         assert!(check(&series(&|n| if n == 3 { STALE } else { random(n) as f64 })).0 & HAS_ENDS != 0);
         assert_eq!(check(&[]), (CONSTANT, 2));
         assert_eq!(check(&[STALE; 3]).0, CONSTANT | HAS_ENDS);
