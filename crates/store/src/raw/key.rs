@@ -138,13 +138,22 @@ pub(crate) fn read_loose_key(key: &[u8]) -> Option<(Bucket, MetricId, TargetId, 
     Some((Bucket::from_bytes(*bucket), metric, target, at))
 }
 
-/// Key of one block in `raw_blocks`.
-pub(crate) fn block_key(bucket: Bucket, metric: MetricId, group: Group) -> [u8; 12] {
+/// Key of one block in `raw_blocks`, by its first metric.
+pub(crate) fn block_key(bucket: Bucket, group: Group, first: MetricId) -> [u8; 12] {
     let mut key = [0; 12];
     key[..4].copy_from_slice(&bucket.to_bytes());
-    key[4..8].copy_from_slice(&metric.0.to_be_bytes());
-    key[8..].copy_from_slice(&group.0.to_be_bytes());
+    key[4..8].copy_from_slice(&group.0.to_be_bytes());
+    key[8..].copy_from_slice(&first.0.to_be_bytes());
     key
+}
+
+/// Reads back [`block_key`].
+pub(crate) fn read_block_key(key: &[u8]) -> Option<(Bucket, Group, MetricId)> {
+    let key: &[u8; 12] = key.try_into().ok()?;
+    let (bucket, rest) = key.split_first_chunk::<4>()?;
+    let (group, first) = rest.split_first_chunk::<4>()?;
+    let first = MetricId(u32::from_be_bytes(first.try_into().ok()?));
+    Some((Bucket::from_bytes(*bucket), Group(u32::from_be_bytes(*group)), first))
 }
 
 fn sorted_u32(number: i32) -> u32 {
@@ -169,6 +178,8 @@ mod tests {
             let key = row_key(bucket, target, at);
             assert_eq!(read_row_key(&key), Some((bucket, target, at)));
             assert_eq!(read_loose_key(&loose_key(bucket, metric, target, at)), Some((bucket, metric, target, at)));
+            let block = (bucket, Group::of(target), metric);
+            assert_eq!(read_block_key(&block_key(block.0, block.1, block.2)), Some(block));
             assert!(previous.replace(key).is_none_or(|previous| previous < key), "{at:?}");
         }
         assert_eq!(length.bucket(Timestamp::from_millis(-1)), Bucket(-1));

@@ -10,7 +10,7 @@ use crate::database::Store;
 use crate::error::Error;
 use crate::raw::block::Block;
 use crate::raw::candidates::{Candidate, candidates};
-use crate::raw::key::{Bucket, Group, block_key, loose_key, read_loose_key};
+use crate::raw::key::{Bucket, Group, block_key, loose_key, read_block_key, read_loose_key};
 use crate::raw::loose::read_loose_value;
 use crate::raw::rows::ScrapeRows;
 
@@ -135,34 +135,54 @@ impl<'a> Reader<'a> {
     }
 
     fn read_blocks(&self, pairs: &[Candidate], found: &mut [Found]) -> Result<(), Error> {
+        if self.block_buckets.is_empty() {
+            return Ok(());
+        }
         let mut order: Vec<usize> = (0..pairs.len()).collect();
-        order.sort_by_key(|at| (pairs[*at].metric, pairs[*at].target));
-        let (mut times, mut values) = (Vec::new(), Vec::new());
+        order.sort_by_key(|at| (Group::of(pairs[*at].target), pairs[*at].metric));
+        let mut entries = self.snapshot.raw_iterator_cf(self.store.family("raw_blocks"));
         for bucket in &self.block_buckets {
-            let start = self.store.raw.length.start(*bucket).as_millis();
-            let same_block = |a: &usize, b: &usize| {
-                pairs[*a].metric == pairs[*b].metric && Group::of(pairs[*a].target) == Group::of(pairs[*b].target)
-            };
-            for chunk in order.chunk_by(same_block) {
-                let first = &pairs[chunk[0]];
-                let key = block_key(*bucket, first.metric, Group::of(first.target));
-                let bytes = self.snapshot.get_pinned_cf(self.store.family("raw_blocks"), key);
-                let Some(bytes) = bytes.map_err(Error::at("read a block"))? else { continue };
-                let corrupt = || Error::corrupt("block", &key);
-                let block = Block::open(&bytes, start).ok_or_else(corrupt)?;
-                for at in chunk {
-                    let place = Group::place(pairs[*at].target);
-                    if !block.has(place) {
-                        continue;
+            let mut rest = order.as_slice();
+            while let Some(at) = rest.first() {
+                let (group, metric) = (Group::of(pairs[*at].target), pairs[*at].metric);
+                entries.seek_for_prev(block_key(*bucket, group, metric));
+                let here = match entries.item() {
+                    Some((key, bytes)) => {
+                        Some((read_block_key(key).ok_or_else(|| Error::corrupt("block", key))?, bytes))
                     }
-                    block.read(place, &mut times, &mut values).ok_or_else(corrupt)?;
-                    let samples = times.iter().zip(&values);
-                    let samples = samples.map(|(at, value)| Sample { at: Timestamp::from_millis(*at), value: *value });
-                    found[*at].blocks.extend(samples.filter(|sample| self.range.contains(sample.at)));
-                }
+                    None => None,
+                };
+                let Some(((_, _, first), bytes)) = here.filter(|(key, _)| (key.0, key.1) == (*bucket, group)) else {
+                    entries.status().map_err(Error::at("read a block"))?;
+                    rest = &rest[1..];
+                    continue;
+                };
+                let corrupt = || Error::corrupt("block", &block_key(*bucket, group, first));
+                let start = self.store.raw.length.start(*bucket).as_millis();
+                let block = Block::open(bytes, first, start).ok_or_else(corrupt)?;
+                // All that lie in this block; the first is past it if it is in none.
+                let is_here =
+                    |at: &usize| Group::of(pairs[*at].target) == group && Some(pairs[*at].metric) <= block.last();
+                let count = rest.partition_point(is_here).max(1);
+                self.read_block(&block, &rest[..count], pairs, found).ok_or_else(corrupt)?;
+                rest = &rest[count..];
             }
         }
         Ok(())
+    }
+
+    /// Reads the pairs at the places in `wanted` as far as `block` has them. `None` if it is damaged.
+    fn read_block(&self, block: &Block<'_>, wanted: &[usize], pairs: &[Candidate], found: &mut [Found]) -> Option<()> {
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        for at in wanted {
+            let place = Group::place(pairs[*at].target);
+            let Some(metric) = block.metric(pairs[*at].metric).filter(|metric| metric.has(place)) else { continue };
+            metric.read(place, &mut times, &mut values)?;
+            let samples = times.iter().zip(&values);
+            let samples = samples.map(|(at, value)| Sample { at: Timestamp::from_millis(*at), value: *value });
+            found[*at].blocks.extend(samples.filter(|sample| self.range.contains(sample.at)));
+        }
+        Some(())
     }
 
     fn read_rows(&self, pairs: &[Candidate], found: &mut [Found]) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use rocksdb::{ReadOptions, WriteBatch};
 
 use crate::database::Store;
 use crate::error::Error;
-use crate::raw::block::BlockWriter;
+use crate::raw::block::{BlockWriter, MetricColumns, Patterns};
 use crate::raw::column::ColumnWriter;
 use crate::raw::key::{Bucket, GROUP_TARGETS, Group, block_key, loose_key, read_loose_key, read_row_key, row_key};
 use crate::raw::loose::read_loose_value;
@@ -84,6 +84,7 @@ impl Store {
         if self.oldest_unsettled()? != Some(bucket) {
             return Ok(None);
         }
+        settle.clear_leftovers()?;
         settle.groups = settle.find_groups()?;
         Ok(Some(settle))
     }
@@ -153,6 +154,24 @@ impl Settle {
         self.current.is_some() || !self.groups.is_empty()
     }
 
+    /// Takes away the blocks that an attempt left which did not end: the next may cut them at other metrics.
+    fn clear_leftovers(&self) -> Result<(), Error> {
+        let family = self.store.family("raw_blocks");
+        let (from, to) = (self.bucket.to_bytes(), self.bucket.next().to_bytes());
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to);
+        let mut entries = self.store.db.raw_iterator_cf_opt(family, options);
+        entries.seek(from);
+        let is_any = entries.valid();
+        entries.status().map_err(Error::at("find unfinished blocks"))?;
+        if !is_any {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::default();
+        batch.delete_range_cf(family, from, to);
+        self.store.db.write(batch).map_err(Error::at("drop unfinished blocks"))
+    }
+
     fn find_groups(&self) -> Result<VecDeque<(Group, LoosePairs)>, Error> {
         let mut groups: BTreeMap<Group, LoosePairs> = BTreeMap::new();
         let mut rows = self.store.db.raw_iterator_cf(self.store.family("raw_rows"));
@@ -196,50 +215,57 @@ impl Settle {
 
     fn write_blocks(&mut self, current: &Current, metrics: &[MetricId]) -> Result<(), Error> {
         let start = self.store.raw.length.start(self.bucket).as_millis();
-        let mut writers: Vec<BlockWriter> = metrics.iter().map(|_| BlockWriter::default()).collect();
+        let mut patterns = Patterns::default();
+        let mut columns: Vec<MetricColumns> = metrics.iter().map(|_| MetricColumns::default()).collect();
         for place in 0..GROUP_TARGETS as u8 {
-            self.add_target(current, current.group.target(place), metrics, &mut writers)?;
+            self.add_target(current, current.group.target(place), metrics, &mut patterns, &mut columns)?;
         }
         let mut batch = WriteBatch::default();
-        for (metric, writer) in metrics.iter().zip(writers) {
-            if !writer.is_empty() {
-                let key = block_key(self.bucket, *metric, current.group);
-                batch.put_cf(self.store.family("raw_blocks"), key, writer.finish(start));
+        let mut writer = BlockWriter::new(&patterns, start);
+        let mut put = |(first, block): (MetricId, Vec<u8>)| {
+            batch.put_cf(self.store.family("raw_blocks"), block_key(self.bucket, current.group, first), block);
+        };
+        for (metric, columns) in metrics.iter().zip(columns) {
+            if writer.add(*metric, &columns) {
+                writer.finish().into_iter().for_each(&mut put);
             }
         }
+        writer.finish().into_iter().for_each(&mut put);
         self.store.db.write(batch).map_err(Error::at("write blocks"))
     }
 
-    /// Adds the series of `target` to the blocks of `metrics`.
+    /// Adds the series of `target` to the columns of `metrics`.
     fn add_target(
         &mut self,
         current: &Current,
         target: TargetId,
         metrics: &[MetricId],
-        writers: &mut [BlockWriter],
+        patterns: &mut Patterns,
+        written: &mut [MetricColumns],
     ) -> Result<(), Error> {
         let place = Group::place(target);
         let has_rows = current.survey.targets.binary_search(&target).is_ok();
         if has_rows {
             self.columns.read(&self.store, self.bucket, target, metrics)?;
         }
-        let mut row_pattern = Vec::new();
-        put_pattern(&mut row_pattern, &self.columns.times);
-        for (at, (metric, writer)) in metrics.iter().zip(writers).enumerate() {
+        let mut pattern = Vec::new();
+        put_pattern(&mut pattern, &self.columns.times);
+        let row_pattern = patterns.intern(&pattern);
+        for (at, (metric, written)) in metrics.iter().zip(written).enumerate() {
             let column = self.columns.columns.get(at).filter(|_| has_rows);
             let is_loose = current.loose.contains(&(*metric, target));
             let whole = column.and_then(|column| column.whole(self.columns.times.len())).filter(|_| !is_loose);
             if let Some(values) = whole {
-                writer.add(place, self.columns.times[0], &row_pattern, values, &mut self.column_writer);
+                written.add(place, self.columns.times[0], row_pattern, values, &mut self.column_writer);
                 continue;
             }
             let loose = if is_loose { self.read_loose(*metric, target)? } else { Vec::new() };
             let rows = column.into_iter().flat_map(|column| column.samples(&self.columns.times));
             let (times, values) = lay_over(rows, loose);
             if let Some(first) = times.first() {
-                let mut pattern = Vec::new();
+                pattern.clear();
                 put_pattern(&mut pattern, &times);
-                writer.add(place, *first, &pattern, &values, &mut self.column_writer);
+                written.add(place, *first, patterns.intern(&pattern), &values, &mut self.column_writer);
             }
         }
         Ok(())
