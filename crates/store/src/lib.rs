@@ -7,6 +7,7 @@ mod database;
 mod error;
 mod raw;
 mod tree;
+mod usage;
 
 pub use database::{Batch, Options, Store};
 pub use error::Error;
@@ -20,3 +21,4 @@ pub use tree::rows::{
     DATACENTERS_MAX, Put, ROLL_DELAY, Roll, RowAnswer, RowHeader, RowQuery, RowSeries, RowTier, RowValue, TierRow,
 };
 pub use tree::windows::WindowRecord;
+pub use usage::FamilyUsage;

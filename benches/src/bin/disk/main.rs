@@ -1,0 +1,263 @@
+//! `disk`: feeds pages to a store, lets it settle, and says what a sample takes.
+
+mod ids;
+mod node;
+mod pages;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use firetower_benches::Page;
+use firetower_model::{Labels, PageRow, Select, TargetId, TimeRange, Timestamp};
+use firetower_scrape::{PageReader, PageShapes, ReadOptions, SYNTHETIC, TargetPage};
+use firetower_store::{Appender, Batch, Options, Store};
+
+use ids::{Ids, Lines};
+use node::Node;
+use pages::Pages;
+
+/// Memory for settling, as a secondary has it.
+const SETTLE_BYTES: usize = 32 << 20;
+/// Scrapes fed between two looks at whether a bucket is over.
+const SETTLE_EVERY: usize = 60;
+
+/// Feeds pages to a store as fast as it takes them, and says what a sample takes.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// A folder of recorded pages a host, each a file, in the order of their names.
+    #[arg(long)]
+    recorded: Option<PathBuf>,
+    /// Of so many recorded pages one is taken.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    every: u16,
+    /// Simulates evenly random values instead of servers, where nothing is recorded.
+    #[arg(long)]
+    random: bool,
+    /// How many hosts to simulate.
+    #[arg(long, default_value_t = 64)]
+    hosts: usize,
+    /// How many lines each has.
+    #[arg(long, default_value_t = 1000)]
+    series: usize,
+    /// How many scrapes, of those there are.
+    #[arg(long, default_value_t = 1200)]
+    scrapes: usize,
+    /// How many scrapes are in a bucket.
+    #[arg(long, default_value_t = 480)]
+    bucket: u32,
+    /// Time from scrape to scrape, as the store is told.
+    #[arg(long, default_value_t = 15)]
+    interval_seconds: u32,
+    /// Which lines are measured.
+    #[arg(long, value_enum, default_value_t = Lines::All)]
+    lines: Lines,
+    /// Writes the pages here, a folder a host, for others to be fed, and measures nothing.
+    #[arg(long)]
+    write: Option<PathBuf>,
+}
+
+/// What was spent, in nanoseconds of this thread's time.
+#[derive(Default)]
+struct Spent {
+    append: u64,
+    commit: u64,
+    settle: u64,
+    longest_step: u64,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let mut pages = match &arguments.recorded {
+        Some(directory) => Pages::recorded(directory, usize::from(arguments.every))?,
+        None if arguments.random => Pages::Random { page: Page::new(1, arguments.series), hosts: arguments.hosts },
+        None => Pages::Nodes((0..arguments.hosts).map(|host| Node::new(host as u64, arguments.series)).collect()),
+    };
+    let scrapes = pages.scrapes().unwrap_or(usize::MAX).min(arguments.scrapes);
+    match &arguments.write {
+        Some(directory) => write(&mut pages, scrapes, directory),
+        None => measure(&arguments, &mut pages, scrapes),
+    }
+}
+
+fn write(pages: &mut Pages, scrapes: usize, directory: &std::path::Path) -> Result<()> {
+    let mut page = Vec::new();
+    for host in 0..pages.hosts() {
+        let folder = directory.join(Page::node_name(host));
+        std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        for scrape in 0..scrapes {
+            pages.read(host, scrape, &mut page)?;
+            std::fs::write(folder.join(format!("{scrape:08}.txt")), &page)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(arguments: &Arguments, pages: &mut Pages, scrapes: usize) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut options = Options::new(Timestamp::from_millis(0), 1);
+    options.bucket = Duration::from_secs(u64::from(arguments.bucket) * u64::from(arguments.interval_seconds));
+    let store = Store::open(directory.path(), &options)?;
+    let written = bytes_written()?;
+    let mut feed = Feed::new(arguments, store.clone(), pages.hosts())?;
+    for scrape in 0..scrapes {
+        feed.scrape(pages, scrape)?;
+        if scrape + 1 == arguments.bucket as usize {
+            print_rows(&feed, &store)?;
+        }
+        if scrape % SETTLE_EVERY == 0 || scrape + 1 == scrapes {
+            feed.settle(scrape)?;
+        }
+    }
+    store.sync()?;
+    store.flush()?;
+    print_usage(&feed, &store, bytes_written()? - written)?;
+    read_back(&feed, &store)
+}
+
+/// Feeds a store, and notes what it costs.
+struct Feed {
+    store: Store,
+    appender: Appender,
+    ids: Ids,
+    reader: PageReader,
+    shapes: PageShapes,
+    targets: Vec<(TargetId, TargetPage)>,
+    interval_millis: i64,
+    bucket: u32,
+    page: Vec<u8>,
+    samples: u64,
+    settled: u64,
+    spent: Spent,
+}
+
+impl Feed {
+    fn new(arguments: &Arguments, store: Store, hosts: usize) -> Result<Feed> {
+        let intern = |host: usize| {
+            let labels = Labels::new([("instance", Page::node_name(host).as_str()), ("job", "node")]);
+            Ok((store.intern_target(&labels)?, TargetPage::default()))
+        };
+        Ok(Feed {
+            appender: store.appender()?,
+            ids: Ids::new(store.clone(), arguments.lines)?,
+            reader: PageReader::default(),
+            shapes: PageShapes::default(),
+            targets: (0..hosts).map(intern).collect::<Result<Vec<_>>>()?,
+            interval_millis: i64::from(arguments.interval_seconds) * 1000,
+            bucket: arguments.bucket,
+            page: Vec::new(),
+            samples: 0,
+            settled: 0,
+            spent: Spent::default(),
+            store,
+        })
+    }
+
+    /// Feeds one page of each host.
+    fn scrape(&mut self, pages: &mut Pages, scrape: usize) -> Result<()> {
+        let hosts = self.targets.len() as i64;
+        let mut batch = Batch::default();
+        for (host, (target, known)) in self.targets.iter_mut().enumerate() {
+            pages.read(host, scrape, &mut self.page)?;
+            let (mut values, mut timed) = (vec![1.0; SYNTHETIC.len()], Vec::new());
+            let options = ReadOptions::default();
+            let (shape, _) = self
+                .reader
+                .read(known, &self.shapes, &self.page, options, &mut self.ids, &mut values, &mut timed)
+                .with_context(|| format!("page {scrape} of host {host}"))?;
+            let offset = host as i64 * self.interval_millis / hosts;
+            let at = Timestamp::from_millis(scrape as i64 * self.interval_millis + offset);
+            let row = PageRow { target: *target, at, shape, values, timed };
+            let before = thread_nanoseconds()?;
+            self.samples += u64::from(self.appender.append(&mut batch, &row)?.samples);
+            self.spent.append += thread_nanoseconds()? - before;
+        }
+        let before = thread_nanoseconds()?;
+        self.store.commit(batch)?;
+        self.spent.commit += thread_nanoseconds()? - before;
+        Ok(())
+    }
+
+    /// Settles what is over at `scrape`.
+    fn settle(&mut self, scrape: usize) -> Result<()> {
+        let now = Timestamp::from_millis((scrape as i64 + 1) * self.interval_millis);
+        while let Some(mut settle) = self.store.settle_due(now, Duration::ZERO, SETTLE_BYTES)? {
+            loop {
+                let before = thread_nanoseconds()?;
+                let is_more = settle.step()?;
+                let step = thread_nanoseconds()? - before;
+                self.spent.settle += step;
+                self.spent.longest_step = self.spent.longest_step.max(step);
+                if !is_more {
+                    break;
+                }
+            }
+        }
+        let buckets = (scrape as u64 + 1) / u64::from(self.bucket);
+        self.settled = self.samples * buckets * u64::from(self.bucket) / (scrape as u64 + 1);
+        Ok(())
+    }
+}
+
+/// Says what rows take before anything is settled.
+fn print_rows(feed: &Feed, store: &Store) -> Result<()> {
+    store.flush()?;
+    let rows = store.usage()?.iter().find(|family| family.name == "raw_rows").map_or(0, |family| family.file_bytes);
+    println!("before settling: {:.4} bytes a sample of rows", ratio(rows, feed.samples));
+    Ok(())
+}
+
+fn print_usage(feed: &Feed, store: &Store, written: u64) -> Result<()> {
+    let samples = feed.samples;
+    println!("{samples} samples of {} hosts, {} of them settled", feed.targets.len(), feed.settled);
+    let mut settled = 0;
+    for family in store.usage()?.iter().filter(|family| family.file_bytes > 0) {
+        let bytes = family.file_bytes;
+        println!("  {:10} {bytes:>11} bytes  {:.4} a settled sample", family.name, ratio(bytes, feed.settled));
+        settled += if family.name == "raw_rows" { 0 } else { bytes };
+    }
+    println!("  settled, with index: {:.4} bytes a sample", ratio(settled, feed.settled));
+    println!("  written: {:.2} bytes a sample to log and files", ratio(written, samples));
+    let spent = &feed.spent;
+    println!(
+        "  ns a sample: append {:.1}, commit {:.1}, settle {:.1}; longest step {} ms",
+        ratio(spent.append, samples),
+        ratio(spent.commit, samples),
+        ratio(spent.settle, feed.settled),
+        spent.longest_step / 1_000_000
+    );
+    Ok(())
+}
+
+/// Reads all that is settled.
+fn read_back(feed: &Feed, store: &Store) -> Result<()> {
+    let (before, mut found) = (thread_nanoseconds()?, 0);
+    for batch in store.select(&[], TimeRange::ALL)? {
+        found += batch?.iter().map(|series| series.samples.len() as u64).sum::<u64>();
+    }
+    ensure!(found == feed.samples, "{found} samples are read back of {}", feed.samples);
+    println!(
+        "  ns a sample: read {:.1}, rows of the last bucket included",
+        ratio(thread_nanoseconds()? - before, found)
+    );
+    Ok(())
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+/// Returns how long this thread has run.
+fn thread_nanoseconds() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").context("read this thread's time")?;
+    text.split_whitespace().next().and_then(|field| field.parse().ok()).context("read this thread's time")
+}
+
+/// Returns how many bytes this process has written.
+fn bytes_written() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/io").context("read what was written")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("wchar: "));
+    line.and_then(|field| field.parse().ok()).context("read what was written")
+}
