@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_model::{Incarnation, Timestamp};
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, WriteBatch, WriteOptions};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompactionStyle, UniversalCompactOptions, WriteBatch,
+    WriteOptions,
+};
 
 use crate::error::Error;
 use crate::raw::{Raw, Touched};
@@ -31,6 +34,14 @@ pub(crate) const FAMILIES: [(&str, bool); 12] = [
     ("rows", true),
     ("health", true),
 ];
+
+/// Holds rows until they are settled; they are written and dropped again within hours.
+const ROWS_FAMILY: &str = "raw_rows";
+/// How many files of rows lie beside each other before they are merged: each file is one more to look into for a
+/// reader, each merge writes everything again.
+const ROW_FILES: i32 = 8;
+/// Files of rows are never merged into older ones only because those take more than this much more than is needed.
+const ROWS_SURPLUS_PERCENT: i32 = 10_000;
 
 /// How long a bucket of raw samples is, unless said otherwise.
 const BUCKET_LENGTH: Duration = Duration::from_secs(7200);
@@ -96,10 +107,13 @@ impl Store {
         let open = |source| Error::Open { path: path.into(), source };
         let mut families = Vec::with_capacity(FAMILIES.len());
         for (name, is_compressed) in FAMILIES {
-            let start = if name == "raw_rows" { HINTED_BY_TARGET } else { "" };
+            let start = if name == ROWS_FAMILY { HINTED_BY_TARGET } else { "" };
             let start = rocksdb::Options::default().get_options_from_string(start).map_err(open)?;
-            let options = family_options(start, &cache, options.write_buffer_bytes, is_compressed);
-            families.push(ColumnFamilyDescriptor::new(name, options));
+            let mut family = family_options(start, &cache, options.write_buffer_bytes, is_compressed);
+            if name == ROWS_FAMILY {
+                merge_seldom(&mut family);
+            }
+            families.push(ColumnFamilyDescriptor::new(name, family));
         }
         let db = DB::open_cf_descriptors(&db_options, path, families).map_err(open)?;
         let incarnation = check_format(&db, path, options)?;
@@ -161,6 +175,17 @@ fn family_options(
         rocksdb::DBCompressionType::None
     });
     options
+}
+
+/// Lets files of about one size lie beside each other and merges them only then, so that a row is written few times.
+fn merge_seldom(options: &mut rocksdb::Options) {
+    let mut universal = UniversalCompactOptions::default();
+    universal.set_max_size_amplification_percent(ROWS_SURPLUS_PERCENT);
+    options.set_compaction_style(DBCompactionStyle::Universal);
+    options.set_universal_compaction_options(&universal);
+    options.set_level_zero_file_num_compaction_trigger(ROW_FILES);
+    options.set_level_zero_slowdown_writes_trigger(4 * ROW_FILES);
+    options.set_level_zero_stop_writes_trigger(8 * ROW_FILES);
 }
 
 fn check_format(db: &DB, path: &Path, options: &Options) -> Result<Incarnation, Error> {

@@ -51,6 +51,9 @@ struct Arguments {
     /// Time from scrape to scrape, as the store is told.
     #[arg(long, default_value_t = 15)]
     interval_seconds: u32,
+    /// Memory for what is not yet in files, in MiB: less makes as many files of less data.
+    #[arg(long, default_value_t = 64)]
+    write_buffer_mib: usize,
     /// Which lines are measured.
     #[arg(long, value_enum, default_value_t = Lines::All)]
     lines: Lines,
@@ -99,6 +102,7 @@ fn measure(arguments: &Arguments, pages: &mut Pages, scrapes: usize) -> Result<(
     let directory = tempfile::tempdir()?;
     let mut options = Options::new(Timestamp::from_millis(0), 1);
     options.bucket = Duration::from_secs(u64::from(arguments.bucket) * u64::from(arguments.interval_seconds));
+    options.write_buffer_bytes = arguments.write_buffer_mib << 20;
     let store = Store::open(directory.path(), &options)?;
     let written = bytes_written()?;
     let mut feed = Feed::new(arguments, store.clone(), pages.hosts())?;

@@ -11,9 +11,9 @@ const GROWING: usize = 33;
 pub(crate) enum Nature {
     /// Set once.
     Constant,
-    /// Counts something that comes in bursts; a quarter of them hundredths of seconds.
+    /// Counts something that comes in bursts; half of them hundredths of seconds, as processors' times are.
     Growing,
-    /// Wanders; half of them memory in pages, a quarter few things at a time, a quarter averages with two decimals.
+    /// Wanders; half of them memory in pages, a quarter counts of things, a quarter averages with two decimals.
     Wandering,
 }
 
@@ -78,17 +78,19 @@ impl Line {
         let (pace, value) = match (nature, flavour) {
             (Nature::Constant, 0 | 1) => (0.0, 0.0),
             (Nature::Constant, _) => (0.0, (10f64.powf(9.0 * magnitude) * (1.0 + random.fraction())).floor()),
-            (Nature::Growing, 0) => (1500.0 * magnitude * magnitude, (1e7 * random.fraction()).floor()),
-            (Nature::Growing, _) => (10f64.powf(6.0 * magnitude - 2.0), (1e9 * magnitude * random.fraction()).floor()),
-            (Nature::Wandering, 0 | 1) => (10f64.powf(4.0 * magnitude), 4096.0 * (1e6 * random.fraction()).floor()),
-            (Nature::Wandering, 2) => (10f64.powf(1.5 * magnitude), (100.0 * random.fraction()).floor()),
-            (Nature::Wandering, _) => (20.0 * magnitude, (500.0 * random.fraction()).floor()),
+            (Nature::Growing, 0 | 1) => (1500.0 * magnitude * magnitude, (1e7 * random.fraction()).floor()),
+            (Nature::Growing, _) => (10f64.powf(8.0 * magnitude - 2.0), (1e9 * magnitude * random.fraction()).floor()),
+            (Nature::Wandering, 0 | 1) => {
+                (10f64.powf(1.0 + 4.0 * magnitude), 4096.0 * (1e6 * random.fraction()).floor())
+            }
+            (Nature::Wandering, 2) => (10f64.powf(4.0 * magnitude), (1e5 * random.fraction()).floor()),
+            (Nature::Wandering, _) => (100.0 * magnitude, (2e3 * random.fraction()).floor()),
         };
         Line { nature, flavour, pace, value }
     }
 
     fn has_hundredths(&self) -> bool {
-        matches!((self.nature, self.flavour), (Nature::Growing, 0) | (Nature::Wandering, 3))
+        matches!((self.nature, self.flavour), (Nature::Growing, 0 | 1) | (Nature::Wandering, 3))
     }
 
     fn pass(&mut self, load: f64, random: &mut Random) {
@@ -99,7 +101,7 @@ impl Line {
                 let step = mean * (0.3 * random.normal()).exp() + mean.sqrt() * random.normal();
                 self.value += if mean < 1.0 { f64::from(random.fraction() < mean) } else { step.round().max(0.0) };
             }
-            (Nature::Wandering, 0 | 1) if random.fraction() < 0.7 => {
+            (Nature::Wandering, 0 | 1) if random.fraction() < 0.9 => {
                 self.value = (self.value + 4096.0 * (self.pace * load * random.normal()).round()).max(0.0);
             }
             (Nature::Wandering, 0 | 1) => {}

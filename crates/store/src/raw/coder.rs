@@ -60,7 +60,7 @@ impl<'a> Encoder<'a> {
         Encoder { low: 0, range: u64::MAX, out, start, plain, held: 0, held_bits: 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put(&mut self, model: &mut Model, bit: bool) {
         let bound = (self.range >> 16) * u64::from(model.zero);
         if bit {
@@ -158,7 +158,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&mut self, model: &mut Model) -> bool {
         let bound = (self.range >> 16) * u64::from(model.zero);
         let bit = self.code >= bound;

@@ -1,13 +1,14 @@
 //! Settling: a closed bucket's rows and loose samples become blocks.
 //!
-//! Blocks are put first, any number of times the same; then, in one batch, the rows and loose samples go and the mark
-//! moves. So a crash at any point loses nothing and doubles nothing: readers merge what lies in both.
+//! Blocks are put first, past the log, and flushed; then, in one batch, the rows and loose samples go and the mark moves.
+//! So a crash at any point loses nothing and doubles nothing: readers merge what lies in both, and who begins anew drops
+//! the blocks that were left.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use firetower_model::{MetricId, TargetId, Timestamp};
-use rocksdb::{ReadOptions, WriteBatch};
+use rocksdb::{ReadOptions, WriteBatch, WriteOptions};
 
 use crate::database::Store;
 use crate::error::Error;
@@ -231,7 +232,10 @@ impl Settle {
             }
         }
         writer.finish().into_iter().for_each(&mut put);
-        self.store.db.write(batch).map_err(Error::at("write blocks"))
+        // The rows are there until the blocks are in files: what a crash takes of these is made again.
+        let mut unlogged = WriteOptions::default();
+        unlogged.disable_wal(true);
+        self.store.db.write_opt(batch, &unlogged).map_err(Error::at("write blocks"))
     }
 
     /// Adds the series of `target` to the columns of `metrics`.
@@ -294,6 +298,7 @@ impl Settle {
     /// Takes the settled rows and loose samples away and moves the mark, together.
     fn finish(&mut self) -> Result<(), Error> {
         let store = &self.store;
+        store.flush()?;
         let (from, to) = (self.bucket.to_bytes(), self.bucket.next().to_bytes());
         let alone = store.raw.gate.alone();
         let mut batch = WriteBatch::default();
