@@ -4,6 +4,7 @@ mod ids;
 mod node;
 mod pages;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -209,29 +210,35 @@ impl Feed {
 fn print_rows(feed: &Feed, store: &Store) -> Result<()> {
     store.flush()?;
     let rows = store.usage()?.iter().find(|family| family.name == "raw_rows").map_or(0, |family| family.file_bytes);
-    println!("before settling: {:.4} bytes a sample of rows", ratio(rows, feed.samples));
+    writeln!(std::io::stdout(), "before settling: {:.4} bytes a sample of rows", ratio(rows, feed.samples))?;
     Ok(())
 }
 
 fn print_usage(feed: &Feed, store: &Store, written: u64) -> Result<()> {
     let samples = feed.samples;
-    println!("{samples} samples of {} hosts, {} of them settled", feed.targets.len(), feed.settled);
+    writeln!(std::io::stdout(), "{samples} samples of {} hosts, {} of them settled", feed.targets.len(), feed.settled)?;
     let mut settled = 0;
     for family in store.usage()?.iter().filter(|family| family.file_bytes > 0) {
         let bytes = family.file_bytes;
-        println!("  {:10} {bytes:>11} bytes  {:.4} a settled sample", family.name, ratio(bytes, feed.settled));
+        writeln!(
+            std::io::stdout(),
+            "  {:10} {bytes:>11} bytes  {:.4} a settled sample",
+            family.name,
+            ratio(bytes, feed.settled)
+        )?;
         settled += if family.name == "raw_rows" { 0 } else { bytes };
     }
-    println!("  settled, with index: {:.4} bytes a sample", ratio(settled, feed.settled));
-    println!("  written: {:.2} bytes a sample to log and files", ratio(written, samples));
+    writeln!(std::io::stdout(), "  settled, with index: {:.4} bytes a sample", ratio(settled, feed.settled))?;
+    writeln!(std::io::stdout(), "  written: {:.2} bytes a sample to log and files", ratio(written, samples))?;
     let spent = &feed.spent;
-    println!(
+    writeln!(
+        std::io::stdout(),
         "  ns a sample: append {:.1}, commit {:.1}, settle {:.1}; longest step {} ms",
         ratio(spent.append, samples),
         ratio(spent.commit, samples),
         ratio(spent.settle, feed.settled),
         spent.longest_step / 1_000_000
-    );
+    )?;
     Ok(())
 }
 
@@ -242,10 +249,11 @@ fn read_back(feed: &Feed, store: &Store) -> Result<()> {
         found += batch?.iter().map(|series| series.samples.len() as u64).sum::<u64>();
     }
     ensure!(found == feed.samples, "{found} samples are read back of {}", feed.samples);
-    println!(
+    writeln!(
+        std::io::stdout(),
         "  ns a sample: read {:.1}, rows of the last bucket included",
         ratio(thread_nanoseconds()? - before, found)
-    );
+    )?;
     Ok(())
 }
 

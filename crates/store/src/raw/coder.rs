@@ -35,7 +35,7 @@ impl Model {
         let step = u32::from(STEPS[usize::from(self.seen)]);
         let zero = u32::from(self.zero);
         // Stays inside 32 ..= ONE - 32, so that no bit is impossible.
-        let moved = if bit { zero - ((zero - 32) * step >> 16) } else { zero + ((ONE - 32 - zero) * step >> 16) };
+        let moved = if bit { zero - (((zero - 32) * step) >> 16) } else { zero + (((ONE - 32 - zero) * step) >> 16) };
         self.zero = moved as u16;
         self.seen = (self.seen + 1).min(SLOWEST);
     }
