@@ -1,6 +1,7 @@
 //! The HTTP API of every monitor, cut into pieces that a role puts together.
 //!
-//! [`common`] is what all of them serve, [`query`] answers selectors from a monitor's raw series, [`global`] answers
+//! [`common`] is what all of them serve, [`query`] answers selectors from a monitor's raw series,
+//! [`kept`] says which labels its rows lack, [`global`] answers
 //! for the whole fleet, [`serve`] puts a router on a listener. Nothing here decides: it reads what it is handed
 //! and writes it down. It holds no state beyond the limits of a request.
 //!
@@ -20,6 +21,7 @@ mod common;
 mod error;
 mod global;
 mod json;
+mod kept;
 mod params;
 mod query;
 mod serve;
@@ -30,5 +32,6 @@ pub use global::{
     CoverageFound, DurationsAsked, DurationsFound, GlobalAnswers, HealthAsked, HealthFound, PointFound, ReadDurations,
     ReadError, ReadHealth, ReadRows, RowFound, RowTier, RowsAsked, RowsFound, ServiceInstance, global,
 };
+pub use kept::kept;
 pub use query::query;
 pub use serve::serve;

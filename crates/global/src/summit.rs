@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use firetower_model::{
-    Assignment, Coverage, Generation, HealthReport, NodeStatus, Role, Timestamp, Watermark, Window, WindowRows,
+    Coverage, Generation, HealthReport, KeptLabels, NodeStatus, Role, Timestamp, Watermark, Window, WindowRows,
 };
-use firetower_relay::{Children, Error, Parent};
+use firetower_relay::{Children, Error, Orders, Parent};
 use firetower_store::{Batch, Put, Store};
 use firetower_wire::{Hello, Refusal, RefusalReason};
 use tokio::sync::watch;
@@ -105,10 +105,10 @@ impl Parent for Summit {
         Err(Refusal { reason: RefusalReason::WrongParent, text })
     }
 
-    fn greet(&mut self, child: &str) -> (bool, Option<Assignment>) {
+    fn greet(&mut self, child: &str) -> Orders {
         let datacenter = self.primaries.get(child);
         let is_known = self.store.reporters().iter().any(|reporter| Some(&reporter.datacenter) == datacenter);
-        (!is_known, None)
+        Orders { wants_health_snapshot: !is_known, ..Orders::default() }
     }
 
     fn apply_rows(
@@ -142,6 +142,11 @@ impl Parent for Summit {
         _now: Timestamp,
     ) -> Result<(), Error> {
         self.store.put_health(batch, &report);
+        Ok(())
+    }
+
+    /// A primary's decisions are its own datacenter's: their rows say it all.
+    fn apply_kept(&mut self, _batch: &mut Batch, _child: &str, _labels: KeptLabels) -> Result<(), Error> {
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use crate::coverage::{Coverage, SlotBits, Watermark};
 use crate::cross::Cross;
 use crate::health::{HealthCounts, NodeHealth};
 use crate::ids::{Epoch, Revision, RowId, Sequence};
+use crate::kept::{KeptLabels, KeptVersion};
 use crate::time::{Timestamp, Window};
 
 /// One sequenced message of a push stream.
@@ -26,6 +27,8 @@ pub enum Body {
     Health(HealthReport),
     /// Stands for frames that the outbox had to drop.
     Tombstone(Tombstone),
+    /// Labels that the sender's rows lack or should lack: what it proposes, and what it knows to be decided.
+    Kept(KeptLabels),
     /// A kind that this release does not know; applied as nothing, acknowledged, and counted.
     Unknown,
 }
@@ -53,6 +56,8 @@ pub struct WindowRows {
     pub rows: Vec<(RowId, Cross)>,
     /// How long scrapes took.
     pub durations: Vec<JobDurations>,
+    /// By which decision the sender chose the keys.
+    pub kept: KeptVersion,
 }
 
 /// How long the scrapes of one job took in one window.

@@ -5,6 +5,7 @@
 //! global aggregator.
 
 mod discovery;
+mod kept;
 mod merge;
 mod run;
 mod shares;

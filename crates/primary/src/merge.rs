@@ -3,15 +3,25 @@
 use std::collections::BTreeMap;
 
 use firetower_model::{
-    Coverage, Cross, Epoch, JobDurations, Revision, RowId, Timestamp, Watermark, Window, WindowRows,
+    Coverage, Cross, Epoch, JobDurations, KeptVersion, Revision, RowId, Timestamp, Watermark, Window, WindowRows,
 };
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 
 /// Merges what the children, in order of their names, have of `window`; `expected` slots were to be scraped.
 ///
-/// The revision is the sum of theirs, so that two primaries that have heard the same say the same.
-pub(crate) fn merge(datacenter: &str, window: Window, expected: u64, children: &[(String, WindowRows)]) -> WindowRows {
+/// A row goes to the one that `output` names: a child may have chosen its key by an earlier decision about labels. The
+/// revision is the sum of theirs, so that two primaries that have heard the same say the same.
+///
+/// # Errors
+/// If `output` fails.
+pub(crate) fn merge<E>(
+    datacenter: &str,
+    window: Window,
+    expected: u64,
+    children: &[(String, WindowRows)],
+    mut output: impl FnMut(RowId) -> Result<RowId, E>,
+) -> Result<WindowRows, E> {
     let mut rows: BTreeMap<RowId, Cross> = BTreeMap::new();
     let (mut revision, mut reported, mut late) = (0, 0, 0);
     let mut watermark = Watermark { newest: Timestamp::MIN, complete_through: Timestamp::MAX };
@@ -22,11 +32,11 @@ pub(crate) fn merge(datacenter: &str, window: Window, expected: u64, children: &
         watermark.newest = watermark.newest.max(child.watermark.newest);
         watermark.complete_through = watermark.complete_through.min(child.watermark.complete_through);
         for (id, cross) in &child.rows {
-            rows.entry(*id).or_insert(Cross::EMPTY).merge(cross);
+            rows.entry(output(*id)?).or_insert(Cross::EMPTY).merge(cross);
         }
     }
     let complete_through = watermark.complete_through.min(window.end());
-    WindowRows {
+    Ok(WindowRows {
         datacenter: datacenter.to_owned(),
         window,
         revision: Revision(revision),
@@ -36,7 +46,8 @@ pub(crate) fn merge(datacenter: &str, window: Window, expected: u64, children: &
         watermark: Watermark { complete_through, ..watermark },
         rows: rows.into_iter().collect(),
         durations: merge_durations(children),
-    }
+        kept: KeptVersion::default(),
+    })
 }
 
 /// Merges histograms of the same job; one that does not read back is left out and said.
@@ -78,9 +89,14 @@ fn merge_durations(children: &[(String, WindowRows)]) -> Vec<JobDurations> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::time::Duration;
 
     use super::*;
+
+    fn as_it_is(id: RowId) -> Result<RowId, Infallible> {
+        Ok(id)
+    }
 
     fn child(name: &str, revision: u64, reported: u64, rows: &[(u32, f64)]) -> (String, WindowRows) {
         let window = Window::containing(Timestamp::from_millis(0), Duration::from_secs(15));
@@ -99,6 +115,7 @@ mod tests {
             watermark: Watermark { newest: Timestamp::from_millis(9), complete_through: window.end() },
             rows: rows.iter().map(|(id, sum)| (RowId(*id), cross(*sum))).collect(),
             durations: vec![JobDurations { job: "node".into(), histogram: bytes }],
+            kept: KeptVersion::default(),
         };
         (name.into(), rows)
     }
@@ -106,7 +123,7 @@ mod tests {
     #[test]
     fn rows_merge_and_coverage_is_measured_against_what_was_expected() {
         let children = [child("s0", 1, 10, &[(1, 2.0), (4, 5.0)]), child("s1", 2, 8, &[(4, 6.0), (9, 1.0)])];
-        let merged = merge("dub", children[0].1.window, 20, &children);
+        let Ok(merged) = merge("dub", children[0].1.window, 20, &children, as_it_is);
         assert_eq!(merged.revision, Revision(3));
         assert_eq!(merged.coverage, Coverage { expected: 20, reported: 18, late: 2, lost: 2 });
         let four = merged.rows.iter().find(|(id, _)| id.0 == 4).unwrap().1;
@@ -117,9 +134,17 @@ mod tests {
     }
 
     #[test]
+    fn rows_under_different_decisions_merge_under_one_key() {
+        let children = [child("s0", 1, 10, &[(1, 2.0), (2, 5.0)]), child("s1", 1, 10, &[(3, 6.0)])];
+        let output = |_| Ok::<_, Infallible>(RowId(3));
+        let Ok(merged) = merge("dub", children[0].1.window, 20, &children, output);
+        assert_eq!((merged.rows.len(), merged.rows[0].1.series, merged.rows[0].1.sum), (1, 3, 13.0));
+    }
+
+    #[test]
     fn nothing_heard_is_all_lost() {
         let window = Window::containing(Timestamp::from_millis(0), Duration::from_secs(15));
-        let merged = merge("dub", window, 7, &[]);
+        let Ok(merged) = merge("dub", window, 7, &[], as_it_is);
         assert_eq!((merged.coverage.lost, merged.revision.0, merged.rows.len()), (7, 0, 0));
     }
 }

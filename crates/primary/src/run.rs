@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, reload_on_signal, serve};
+use firetower_api::{Common, Readiness, Reload, common, kept, reload_on_signal, serve};
 use firetower_daemon::{Listener, Surroundings, Tasks, blocking};
-use firetower_model::{NodeStatus, Role};
-use firetower_relay::{ExposedStatus, Identity, Link, Outlet, ParentEvent, RelayMetrics, keep, maintain_rows};
+use firetower_model::{Budget, KeptReport, NodeStatus, Role};
+use firetower_relay::{
+    ExposedKept, ExposedStatus, Identity, Link, Outlet, ParentEvent, RelayMetrics, keep, maintain_rows,
+};
 use firetower_scrape::{Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, Tls, discover};
 use firetower_store::{Options, Store};
 use firetower_topology::{Datacenter, Node, ScrapeConfig, Topology};
@@ -17,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::discovery::{making, read_file, read_list};
+use crate::kept::Kept;
 use crate::shares::Shares;
-use crate::tower::{Mail, Place, Tower};
+use crate::tower::{Decided, Mail, Place, Said, Tower};
 
 /// Calls of children that wait to be taken.
 const CALLS_MAX: usize = 64;
@@ -70,6 +73,13 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let mut registry = Registry::default();
     let metrics = RelayMetrics::register(&mut registry);
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
+    let budget = Budget {
+        label_values_max: topology.rows.kept_label_values as usize,
+        job_rows_max: topology.rows.per_job as usize,
+        promoted: topology.promote.clone(),
+    };
+    let rows = watch::Sender::new(KeptReport::new(budget.clone()));
+    registry.register_collector(Box::new(ExposedKept::new(rows.subscribe())));
     let identity = Identity {
         node: node.name,
         role: Role::Primary,
@@ -86,8 +96,10 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         late_window: topology.defaults.late_window,
     };
     let shares = Shares::load(&store, secondaries)?;
+    let decided = Decided { shares, kept: blocking(|| Kept::open(store.clone(), budget))? };
     let mail = Mail { targets, wishes };
-    let tower = Tower::open(place, store.clone(), Arc::clone(&outlet), shares, mail, status.clone(), now)?;
+    let said = Said { status: status.clone(), rows: rows.clone() };
+    let tower = Tower::open(place, store.clone(), Arc::clone(&outlet), decided, mail, said, now)?;
 
     let mut tasks: Tasks<Error> = Tasks::new();
     let (to_configure, configured) = mpsc::channel(4);
@@ -119,7 +131,8 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
     let readiness = Readiness::waiting("starting");
     readiness.set_ready();
-    let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) });
+    let answers = Common { readiness, registry: Arc::new(registry), reload: Some(reload) };
+    let router = common(answers).merge(kept(rows.subscribe()));
     tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
     Ok(tasks)
 }

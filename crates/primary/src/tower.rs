@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_model::{
-    Assignment, Body, Coverage, Generation, HealthReport, NodeStatus, Role, Target, Timestamp, Watermark, Window,
-    WindowRows,
+    Body, Coverage, Generation, HealthReport, KeptLabels, KeptReport, NodeStatus, Role, Target, Timestamp, Watermark,
+    Window, WindowRows,
 };
-use firetower_relay::{Children, Error, Outlet, Parent, ParentEvent};
+use firetower_relay::{Children, Error, Orders, Outlet, Parent, ParentEvent};
 use firetower_store::{Batch, Store, WindowRecord};
 use firetower_wire::{Hello, Refusal, RefusalReason};
 use tokio::sync::{mpsc, watch};
 
+use crate::kept::Kept;
 use crate::merge::merge;
 use crate::shares::Shares;
 
@@ -26,6 +27,10 @@ const LATE_LINGER: Duration = Duration::from_secs(1);
 const CLOSED_NOTE: &str = "closed_until";
 /// How often status is renewed.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
+/// How often it is decided about labels: what explodes is many labels within a moment.
+const DECIDE_EVERY: Duration = Duration::from_secs(1);
+/// How often the children are told again while their rows show that one does not know the decision.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How often what is too old is forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
@@ -44,6 +49,18 @@ pub(crate) struct Mail {
     pub(crate) wishes: mpsc::Receiver<ParentEvent>,
 }
 
+/// What it has decided for its secondaries.
+pub(crate) struct Decided {
+    pub(crate) shares: Shares,
+    pub(crate) kept: Kept,
+}
+
+/// What a tower says to whoever asks.
+pub(crate) struct Said {
+    pub(crate) status: watch::Sender<NodeStatus>,
+    pub(crate) rows: watch::Sender<KeptReport>,
+}
+
 /// The state of a primary.
 pub(crate) struct Tower {
     pub(crate) place: Place,
@@ -51,7 +68,8 @@ pub(crate) struct Tower {
     pub(crate) outlet: Arc<Outlet>,
     pub(crate) shares: Shares,
     pub(crate) mail: Mail,
-    pub(crate) status: watch::Sender<NodeStatus>,
+    pub(crate) said: Said,
+    kept: Kept,
     pub(crate) started: Timestamp,
     closed_until: Timestamp,
     /// Children that have reported windows that are not closed.
@@ -63,6 +81,10 @@ pub(crate) struct Tower {
     last_window: (u64, Coverage, Timestamp),
     status_due: Timestamp,
     prune_due: Timestamp,
+    decide_due: Timestamp,
+    tell_due: Timestamp,
+    /// Whether a child's rows followed another decision than this one's.
+    is_child_behind: bool,
 }
 
 impl Tower {
@@ -71,9 +93,9 @@ impl Tower {
         place: Place,
         store: Store,
         outlet: Arc<Outlet>,
-        shares: Shares,
+        Decided { shares, kept }: Decided,
         mail: Mail,
-        status: watch::Sender<NodeStatus>,
+        said: Said,
         now: Timestamp,
     ) -> Result<Tower, Error> {
         let noted = store.note(CLOSED_NOTE)?.and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
@@ -85,7 +107,8 @@ impl Tower {
             outlet,
             shares,
             mail,
-            status,
+            said,
+            kept,
             started: now,
             closed_until,
             heard: BTreeMap::new(),
@@ -95,6 +118,9 @@ impl Tower {
             last_window: (0, Coverage::default(), Timestamp::MIN),
             status_due: now,
             prune_due: now,
+            decide_due: now,
+            tell_due: now,
+            is_child_behind: false,
             store,
         };
         for (window, record) in tower.store.open_windows()? {
@@ -161,7 +187,9 @@ impl Tower {
 
     fn put_out(&mut self, window: Window, now: Timestamp) -> Result<(), Error> {
         let children = self.store.partials(window)?;
-        let merged = merge(&self.place.datacenter, window, self.shares.expected(window), &children);
+        let expected = self.shares.expected(window);
+        let output = |id| self.kept.output(id, window.start());
+        let merged = merge(&self.place.datacenter, window, expected, &children, output)?;
         let closed_until = self.closed_until;
         let record = self.record(window)?;
         let weight = std::mem::take(&mut record.pending_weight);
@@ -202,7 +230,7 @@ impl Tower {
         self.status_due = now + STATUS_EVERY;
         let open_weight: u64 = self.records.values().map(|record| record.pending_weight).sum();
         let (weight, coverage, _) = self.last_window;
-        self.status.send_modify(|status| {
+        self.said.status.send_modify(|status| {
             status.at = now;
             status.children = children.statuses(now);
             status.targets = self.store.health_counts();
@@ -213,6 +241,34 @@ impl Tower {
             status.accounts = self.outlet.accounts(open_weight);
             (status.outbox_frames, status.outbox_bytes) = self.outlet.queued();
         });
+    }
+
+    /// Decides about labels, and tells the children: from the window after the next, so that all have heard by then.
+    fn decide(&mut self, children: &Children, now: Timestamp) -> Result<(), Error> {
+        if now < self.decide_due {
+            return Ok(());
+        }
+        self.decide_due = now + DECIDE_EVERY;
+        let mut batch = Batch::default();
+        let from = Window::containing(now, self.place.window).next().end();
+        if self.kept.decide(&mut batch, from)? {
+            self.store.commit(batch)?;
+            self.store.sync()?;
+            self.is_child_behind = true;
+            self.tell_due = now;
+        }
+        if self.is_child_behind && self.tell_due <= now {
+            self.tell_due = now + TELL_EVERY;
+            self.is_child_behind = false;
+            children.tell_kept(self.kept.labels());
+        }
+        self.said.rows.send_if_modified(|said| {
+            let report = self.kept.report();
+            let is_new = *said != report;
+            *said = report;
+            is_new
+        });
+        Ok(())
     }
 
     fn prune(&mut self, now: Timestamp) -> Result<(), Error> {
@@ -246,9 +302,13 @@ impl Parent for Tower {
         Err(Refusal { reason: RefusalReason::WrongParent, text })
     }
 
-    fn greet(&mut self, child: &str) -> (bool, Option<Assignment>) {
+    fn greet(&mut self, child: &str) -> Orders {
         let is_known = self.store.reporters().iter().any(|reporter| reporter.reporter == child);
-        (!is_known, self.shares.of(child).cloned())
+        Orders {
+            wants_health_snapshot: !is_known,
+            assignment: self.shares.of(child).cloned(),
+            kept: Some(self.kept.labels().clone()),
+        }
     }
 
     fn apply_rows(
@@ -260,6 +320,7 @@ impl Parent for Tower {
         now: Timestamp,
     ) -> Result<(), Error> {
         let window = rows.window;
+        self.is_child_behind |= rows.kept != self.kept.labels().version_at(window.start());
         self.newest = self.newest.max(rows.watermark.newest);
         self.outlet.collect(batch, weight);
         // One that is older than the one kept changes nothing, but its samples are still to be accounted for.
@@ -290,6 +351,10 @@ impl Parent for Tower {
         Ok(())
     }
 
+    fn apply_kept(&mut self, batch: &mut Batch, _child: &str, labels: KeptLabels) -> Result<(), Error> {
+        self.kept.merge(batch, &labels)
+    }
+
     fn taken(&mut self, child: &str, generation: Generation, fingerprint: u64) {
         let ours = self.shares.of(child).map(|share| (share.generation, share.fingerprint));
         if ours != Some((generation, fingerprint)) {
@@ -307,6 +372,7 @@ impl Parent for Tower {
             }
         }
         self.outlet.publish();
+        self.decide(children, now)?;
         self.close_due(now)?;
         self.prune(now)?;
         self.renew_status(children, now);

@@ -1,5 +1,7 @@
 //! What a monitor's `/metrics` says of its status.
 
+mod kept;
+
 use std::fmt;
 
 use firetower_model::{Account, NodeStatus};
@@ -7,6 +9,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
+
+pub use kept::ExposedKept;
 
 /// Exposes a monitor's status: account, queue, coverage, targets, and how far it has come.
 ///
@@ -21,7 +25,8 @@ impl ExposedStatus {
     }
 }
 
-type Labelled<'a> = Vec<(Vec<(&'static str, &'a str)>, f64)>;
+/// Label pairs and the value of each line.
+pub(crate) type Labelled<'a> = Vec<(Vec<(&'static str, &'a str)>, f64)>;
 
 impl Collector for ExposedStatus {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -77,7 +82,7 @@ impl Collector for ExposedStatus {
     }
 }
 
-fn put_gauges(
+pub(crate) fn put_gauges(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

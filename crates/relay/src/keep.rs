@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use firetower_daemon::{Clock, blocking};
 use firetower_model::{
-    Assignment, Body, Frame, Generation, HealthReport, Incarnation, NodeStatus, RowId, Sequence, Timestamp, WindowRows,
+    Assignment, Body, Frame, Generation, HealthReport, Incarnation, KeptLabels, NodeStatus, RowId, Sequence, Timestamp,
+    WindowRows,
 };
 use firetower_store::{Batch, Hello as Greeting, Receiver, Store};
 use firetower_wire::{Accepted, FrameDown, Hello, HelloReply, ParentControl, Refusal, RefusalReason};
@@ -30,6 +31,17 @@ const TICK: Duration = Duration::from_millis(50);
 /// How long after its last word a child counts as gone.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
 
+/// What a child that was let in is to do.
+#[derive(Clone, Debug, Default)]
+pub struct Orders {
+    /// Whether to list every unhealthy target.
+    pub wants_health_snapshot: bool,
+    /// Which targets to pull.
+    pub assignment: Option<Assignment>,
+    /// All that is decided about labels.
+    pub kept: Option<KeptLabels>,
+}
+
 /// What a role does with what its children say. Everything it writes goes into the batch it is handed.
 pub trait Parent: Send + 'static {
     /// Tells whether this node may be a child here.
@@ -38,8 +50,8 @@ pub trait Parent: Send + 'static {
     /// What to tell it if not.
     fn admit(&self, hello: &Hello) -> Result<(), Refusal>;
 
-    /// Returns what a child that was let in is to do: whether to list every unhealthy target, and which targets to pull.
-    fn greet(&mut self, child: &str) -> (bool, Option<Assignment>);
+    /// Returns what a child that was let in is to do.
+    fn greet(&mut self, child: &str) -> Orders;
 
     /// Applies rows, with ids of this store, of a frame that carries `weight` raw samples and was not applied before.
     ///
@@ -65,6 +77,12 @@ pub trait Parent: Send + 'static {
         report: HealthReport,
         now: Timestamp,
     ) -> Result<(), Error>;
+
+    /// Hears which labels a child proposes to drop, and which it has heard are dropped.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn apply_kept(&mut self, batch: &mut Batch, child: &str, labels: KeptLabels) -> Result<(), Error>;
 
     /// Hears that a child follows an assignment.
     fn taken(&mut self, child: &str, generation: Generation, fingerprint: u64);
@@ -108,6 +126,13 @@ impl Children {
     pub fn assign(&self, child: &str, assignment: Assignment) {
         if let Some(child) = self.0.get(child).filter(|child| child.is_open) {
             let _ = child.out.try_send(ParentControl::Assignment(assignment));
+        }
+    }
+
+    /// Tells all children that are connected which labels are dropped; one that does not read hears it at its next hello.
+    pub fn tell_kept(&self, labels: &KeptLabels) {
+        for child in self.0.values().filter(|child| child.is_open) {
+            let _ = child.out.try_send(ParentControl::KeptLabels(labels.clone()));
         }
     }
 }
@@ -274,10 +299,10 @@ impl<P: Parent> Keeper<P> {
             Greeting::Same | Greeting::Newer { .. } => {}
         }
         tracing::info!(child = hello.node, version = hello.version, incarnation = %hello.incarnation, "child is here");
-        let (wants_health_snapshot, assignment) = self.parent.greet(&hello.node);
-        if let Some(assignment) = assignment {
-            let _ = out.try_send(ParentControl::Assignment(assignment));
-        }
+        let Orders { wants_health_snapshot, assignment, kept } = self.parent.greet(&hello.node);
+        let orders = assignment.map(ParentControl::Assignment).into_iter().chain(kept.map(ParentControl::KeptLabels));
+        // The queue is empty: there is room.
+        orders.for_each(|order| drop(out.try_send(order)));
         let status = self.children.0.remove(&hello.node).and_then(|child| child.status);
         let child = Child { session, status, heard_at: now, is_open: true, out };
         self.children.0.insert(hello.node.clone(), child);
@@ -338,6 +363,7 @@ impl<P: Parent> Keeper<P> {
                 tracing::warn!(child, missing, reason = tombstone.reason.as_str(), "child had to drop frames");
                 acknowledged = tombstone.from..=tombstone.to;
             }
+            Body::Kept(labels) => self.parent.apply_kept(batch, child, labels)?,
             Body::Unknown => {
                 self.metrics.unknown_frames.get_or_create(&peer(child)).inc();
             }

@@ -17,8 +17,8 @@ mod outlet;
 mod session;
 
 pub use error::Error;
-pub use exposed::ExposedStatus;
-pub use keep::{Children, Parent, keep};
+pub use exposed::{ExposedKept, ExposedStatus};
+pub use keep::{Children, Orders, Parent, keep};
 pub use link::{Identity, Link, ParentEvent};
 pub use maintain::maintain_rows;
 pub use metrics::RelayMetrics;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_daemon::{Backoff, Clock, Connector, Random, chain};
-use firetower_model::{Assignment, Generation, NodeStatus, Role, RowId, Sequence};
+use firetower_model::{Assignment, Generation, KeptLabels, NodeStatus, Role, RowId, Sequence};
 use firetower_wire as wire;
 use firetower_wire::{
     ChildControl, FrameDown, FrameUp, Heartbeat, Hello, Opening, ParentControl, RefusalReason, RowKeys,
@@ -57,6 +57,8 @@ pub enum ParentEvent {
     },
     /// To hear of every unhealthy target.
     HealthSnapshot,
+    /// To drop labels from rows, from the windows on that it says.
+    KeptLabels(KeptLabels),
 }
 
 /// The link to one parent replica.
@@ -257,6 +259,7 @@ impl Link {
             Some(ParentControl::Assignment(assignment)) => {
                 self.tell(ParentEvent::Assignment { parent: self.parent.clone(), assignment }).await;
             }
+            Some(ParentControl::KeptLabels(labels)) => self.tell(ParentEvent::KeptLabels(labels)).await,
             Some(ParentControl::HelloReply(_) | ParentControl::Credit { .. }) => {}
         }
         Ok(())

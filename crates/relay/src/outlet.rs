@@ -48,7 +48,7 @@ impl Outlet {
     pub fn push(&self, batch: &mut Batch, body: &Body, weight: u64, now: Timestamp) -> Result<Sequence, Error> {
         let row_keys_needed = match body {
             Body::Rows(rows) => rows.rows.last().map_or(0, |(id, _)| id.0 + 1),
-            Body::Health(_) | Body::Tombstone(_) | Body::Unknown => 0,
+            Body::Health(_) | Body::Tombstone(_) | Body::Kept(_) | Body::Unknown => 0,
         };
         let mut sealed = Vec::new();
         sealed.extend_from_slice(&kind(body).to_le_bytes());

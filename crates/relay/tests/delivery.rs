@@ -9,10 +9,10 @@ use std::time::Duration;
 use firetower_daemon::{Clock, Connector, Listener, Random};
 use firetower_model::labels::NAME;
 use firetower_model::{
-    Assignment, Body, Coverage, Cross, Epoch, Generation, HealthReport, Labels, NodeStatus, Revision, Role, Timestamp,
-    Watermark, Window, WindowRows,
+    Body, Coverage, Cross, Epoch, Generation, HealthReport, KeptLabels, KeptVersion, Labels, NodeStatus, Revision,
+    Role, Timestamp, Watermark, Window, WindowRows,
 };
-use firetower_relay::{Children, Error, Identity, Link, Outlet, Parent, RelayMetrics, keep};
+use firetower_relay::{Children, Error, Identity, Link, Orders, Outlet, Parent, RelayMetrics, keep};
 use firetower_store::{Batch, Options, Store};
 use firetower_wire::{Hello, Refusal};
 use tokio::sync::{mpsc, watch};
@@ -36,8 +36,8 @@ impl Parent for Recorder {
         Ok(())
     }
 
-    fn greet(&mut self, _child: &str) -> (bool, Option<Assignment>) {
-        (false, None)
+    fn greet(&mut self, _child: &str) -> Orders {
+        Orders::default()
     }
 
     fn apply_rows(
@@ -61,6 +61,10 @@ impl Parent for Recorder {
         _now: Timestamp,
     ) -> Result<(), Error> {
         self.store.put_health(batch, &report);
+        Ok(())
+    }
+
+    fn apply_kept(&mut self, _batch: &mut Batch, _child: &str, _labels: KeptLabels) -> Result<(), Error> {
         Ok(())
     }
 
@@ -100,6 +104,7 @@ fn push(store: &Store, outlet: &Outlet, window: i64, values: &[f64]) {
         watermark: Watermark { newest: Timestamp::from_millis(0), complete_through: Timestamp::from_millis(0) },
         rows: values.iter().enumerate().map(row).collect(),
         durations: Vec::new(),
+        kept: KeptVersion::default(),
     });
     let mut batch = Batch::default();
     outlet.collect(&mut batch, values.len() as u64);

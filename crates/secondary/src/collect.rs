@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_daemon::{Clock, blocking};
-use firetower_model::{Assignment, Generation, NodeStatus, Timestamp};
+use firetower_model::{Assignment, Generation, KeptLabels, KeptReport, NodeStatus, Timestamp};
 use firetower_relay::{Outlet, ParentEvent};
 use firetower_scrape::{Buffers, Scrape};
 use firetower_store::{Batch, Store};
@@ -44,6 +44,8 @@ pub(crate) struct Collecting {
     pub(crate) scrapes: mpsc::Receiver<Scrape>,
     pub(crate) assigns: mpsc::Receiver<Assign>,
     pub(crate) snapshots: mpsc::Receiver<()>,
+    pub(crate) kept: mpsc::Receiver<KeptLabels>,
+    pub(crate) rows: watch::Sender<KeptReport>,
     pub(crate) status: watch::Sender<NodeStatus>,
     pub(crate) taken: watch::Sender<(Generation, u64)>,
 }
@@ -53,7 +55,7 @@ pub(crate) async fn collect(mut state: Collecting, cancel: CancellationToken) ->
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let now = state.clock.now();
-    let mut due = Due { sync: now, report: now, forget: now + FORGET_EVERY };
+    let mut due = Due { sync: now, report: now, forget: now + FORGET_EVERY, rows_said: 0 };
     let mut scrapes = Vec::with_capacity(BATCH_MAX);
     loop {
         tokio::select! {
@@ -68,6 +70,7 @@ pub(crate) async fn collect(mut state: Collecting, cancel: CancellationToken) ->
             }
             Some(assign) = state.assigns.recv() => blocking(|| state.assign(assign))?,
             Some(()) = state.snapshots.recv() => state.collector.want_health_snapshot(),
+            Some(said) = state.kept.recv() => state.collector.adopt_kept(&said),
         }
     }
     state.scrapes.close();
@@ -83,6 +86,8 @@ struct Due {
     sync: Timestamp,
     report: Timestamp,
     forget: Timestamp,
+    /// What was last said of the rows.
+    rows_said: u64,
 }
 
 impl Collecting {
@@ -131,7 +136,9 @@ impl Collecting {
 
     fn tick(&mut self, due: &mut Due) -> Result<(), Error> {
         let now = self.clock.now();
-        let mut is_written = self.collector.close_due(now)?;
+        // First, so that the parents hear of a decision before the rows that follow it.
+        let mut is_written = self.collector.send_kept(now)?;
+        is_written |= self.collector.close_due(now)?;
         if due.report <= now {
             due.report = now + REPORT_EVERY;
             is_written |= self.collector.report_health(now)?;
@@ -139,6 +146,10 @@ impl Collecting {
                 status.at = now;
                 self.collector.describe(status);
             });
+            if let Some((said, report)) = self.collector.kept_report(due.rows_said) {
+                due.rows_said = said;
+                self.rows.send_replace(report);
+            }
         }
         if due.forget <= now {
             due.forget = now + FORGET_EVERY;
@@ -155,12 +166,18 @@ impl Collecting {
     }
 }
 
-/// Hands the wishes of the parents on: shares to `assignments`, snapshots of health to `snapshots`.
+/// Where the wishes of the parents go.
+pub(crate) struct Wishes {
+    pub(crate) assignments: mpsc::Sender<Assignment>,
+    pub(crate) snapshots: mpsc::Sender<()>,
+    pub(crate) kept: mpsc::Sender<KeptLabels>,
+}
+
+/// Hands the wishes of the parents on.
 pub(crate) async fn listen_to_parents(
     parents: Vec<String>,
     mut events: mpsc::Receiver<ParentEvent>,
-    assignments: mpsc::Sender<Assignment>,
-    snapshots: mpsc::Sender<()>,
+    wishes: Wishes,
     mut followed: (Generation, u64),
     cancel: CancellationToken,
 ) -> Result<(), Error> {
@@ -176,14 +193,15 @@ pub(crate) async fn listen_to_parents(
                 cancel.cancelled().await;
                 return Ok(());
             }
-            Some(ParentEvent::HealthSnapshot) => drop(snapshots.try_send(())),
+            Some(ParentEvent::HealthSnapshot) => drop(wishes.snapshots.try_send(())),
+            Some(ParentEvent::KeptLabels(said)) => drop(wishes.kept.send(said).await),
             Some(ParentEvent::Assignment { parent, assignment }) => {
                 let offered = (assignment.generation, assignment.fingerprint);
                 let is_preferred = offered.1 != followed.1 && offered.0 == followed.0 && rank(&parent) < followed_rank;
                 if offered.0 > followed.0 || is_preferred {
                     tracing::info!(parent, generation = %offered.0, targets = assignment.targets.len(), "share taken");
                     (followed, followed_rank) = (offered, rank(&parent));
-                    let _ = assignments.send(assignment).await;
+                    let _ = wishes.assignments.send(assignment).await;
                 }
             }
         }

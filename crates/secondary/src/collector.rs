@@ -11,8 +11,8 @@ use firetower_health::{Check, Record};
 use firetower_model::assignment::SlotIndex;
 use firetower_model::labels::NAME;
 use firetower_model::{
-    Assignment, Body, Coverage, DropReason, Kind, Labels, MetricId, NodeStatus, PageRow, STALE, ShapeId, Target,
-    TargetId, Timestamp, Watermark, Window,
+    Assignment, Body, Coverage, DropReason, KeptLabels, KeptReport, Kind, Labels, MetricId, NodeStatus, PageRow, STALE,
+    ShapeId, Target, TargetId, Timestamp, Watermark, Window,
 };
 use firetower_relay::Outlet;
 use firetower_scrape::{LEADING, SYNTHETIC, Scrape};
@@ -21,7 +21,7 @@ use firetower_store::{Appender, Batch, Store, WindowRecord};
 use self::closing::CLOSE_DELAY;
 use crate::Error;
 use crate::census::Census;
-use crate::plan::{Class, Plans, metrics_of};
+use crate::plan::{Class, KEPT_NOTE, Plans, metrics_of};
 use crate::share::{Share, Shares};
 use crate::starts::RowStarts;
 use crate::track::{Row, Track};
@@ -257,7 +257,7 @@ impl Collector {
 
     /// Adds the row's increases to its window.
     fn follow_row(&mut self, at: usize, row: &PageRow, window: Window, is_open: bool) -> Result<(), Error> {
-        let plan = self.plans.plan(self.followed[at].class, row.shape)?;
+        let plan = self.plans.plan(self.followed[at].class, row.shape, window.start())?;
         let metrics = metrics_of(&self.store, row.shape);
         let starts = self.plans.starts(row.shape, &metrics);
         let mut discarded = Vec::new();
@@ -302,13 +302,13 @@ impl Collector {
             return Ok(());
         }
         let last = self.appender.last(followed.id).filter(|last| !last.values.is_empty());
-        let plan = last.as_ref().map(|last| self.plans.plan(followed.class, last.shape)).transpose()?;
+        let plan = last.as_ref().map(|last| self.plans.plan(followed.class, last.shape, start)).transpose()?;
         let metrics = last.as_ref().map(|last| metrics_of(&self.store, last.shape));
         let row = last.as_ref().zip(metrics.as_ref()).zip(plan.as_ref()).map(|((last, metrics), plan)| {
             (Row { at: last.at, shape: last.shape, values: last.values, metrics }, &plan[..])
         });
         let (plans, class) = (&mut self.plans, followed.class);
-        let column_of = |metric| plans.column(class, metric);
+        let column_of = |metric| plans.column(class, metric, start);
         followed.track.contribute(row, open.window, followed.target.interval, &mut open.sums, column_of)?;
         followed.contributed_until = open.window.end();
         Ok(())
@@ -399,6 +399,28 @@ impl Collector {
         Ok(true)
     }
 
+    /// Takes over all that a parent has decided about labels.
+    pub(crate) fn adopt_kept(&mut self, said: &KeptLabels) {
+        self.plans.kept_mut().adopt(said);
+    }
+
+    /// Puts into the outbox what the parents should hear about labels; returns whether there was anything.
+    pub(crate) fn send_kept(&mut self, now: Timestamp) -> Result<bool, Error> {
+        let news = self.plans.kept_mut().take_news();
+        let Some(outlet) = self.outlet.clone().filter(|_| !news.is_empty()) else { return Ok(false) };
+        let mut batch = Batch::default();
+        self.store.put_note(&mut batch, KEPT_NOTE, &firetower_wire::encode_kept(self.plans.kept().labels())?);
+        outlet.push(&mut batch, &Body::Kept(news), 0, now)?;
+        self.store.commit(batch)?;
+        Ok(true)
+    }
+
+    /// Returns what is to be said of the rows if that differs from when `changes` was returned.
+    pub(crate) fn kept_report(&self, changes: u64) -> Option<(u64, KeptReport)> {
+        let kept = self.plans.kept();
+        (kept.changes() != changes).then(|| (kept.changes(), kept.report()))
+    }
+
     /// Makes the next report of health list every unhealthy target.
     pub(crate) fn want_health_snapshot(&mut self) {
         self.census.want_snapshot();
@@ -422,3 +444,6 @@ impl Collector {
         status.active_series = self.store.raw_stats().active_series;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,17 @@
 //! Which row each column of a page adds to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use firetower_model::labels::NAME;
-use firetower_model::{Labels, MetricId, ShapeId};
-use firetower_store::{Batch, Error, Store};
+use firetower_model::{Budget, KeptVersion, Labels, MetricId, RowId, ShapeId, Timestamp};
+use firetower_store::{Error, Store};
 
 use crate::kept::Kept;
 use crate::starts::{StartColumns, Starts};
 
-/// Under which note the dropped labels are kept.
-pub(crate) const DROPPED_NOTE: &str = "kept/dropped";
+/// Under which note it is kept which labels are dropped.
+pub(crate) const KEPT_NOTE: &str = "kept/labels";
 
 /// Targets whose pages add to the same rows: those with the same labels but for the instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,31 +37,50 @@ impl Column {
     }
 }
 
-/// Chooses the rows, once for every class and metric.
+/// Decisions whose plans are held: the one that holds, the next one, and one of windows made again.
+const DECISIONS_MAX: usize = 3;
+
+/// The rows chosen under one decision.
+struct Chosen {
+    version: KeptVersion,
+    columns: HashMap<(Class, MetricId), Column>,
+    plans: HashMap<(Class, ShapeId), Arc<[Column]>>,
+}
+
+/// Chooses the rows, once for every decision, class and metric.
 pub(crate) struct Plans {
     store: Store,
     kept: Kept,
     keeps_instance: bool,
     classes: HashMap<Labels, Class>,
     class_labels: Vec<Labels>,
-    columns: HashMap<(Class, MetricId), Column>,
-    plans: HashMap<(Class, ShapeId), Arc<[Column]>>,
+    /// Oldest first.
+    chosen: Vec<Chosen>,
     starts: Starts,
 }
 
 impl Plans {
-    /// Starts without plans; `keeps_instance` if the rows of some names do.
-    pub(crate) fn new(store: Store, kept: Kept, keeps_instance: bool) -> Plans {
-        Plans {
-            store,
-            kept,
-            keeps_instance,
-            classes: HashMap::new(),
-            class_labels: Vec::new(),
-            columns: HashMap::new(),
-            plans: HashMap::new(),
-            starts: Starts::default(),
-        }
+    /// Starts without plans, from the decision and the rows of earlier lives.
+    ///
+    /// # Errors
+    /// If what was kept cannot be read.
+    pub(crate) fn open(store: Store, budget: Budget) -> Result<Plans, crate::Error> {
+        let note = store.note(KEPT_NOTE)?;
+        let labels = note.map(|bytes| firetower_wire::decode_kept(&bytes)).transpose()?.unwrap_or_default();
+        let keeps_instance = !budget.promoted.is_empty();
+        let kept = Kept::restore(budget, labels, store.row_keys_from(RowId(0), usize::MAX));
+        let (classes, class_labels, chosen) = (HashMap::new(), Vec::new(), Vec::new());
+        Ok(Plans { store, kept, keeps_instance, classes, class_labels, chosen, starts: Starts::default() })
+    }
+
+    /// Returns the decision that the rows follow.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Returns the same, to be added to.
+    pub(crate) fn kept_mut(&mut self) -> &mut Kept {
+        &mut self.kept
     }
 
     /// Returns the class of the target with these labels.
@@ -75,18 +94,19 @@ impl Plans {
         })
     }
 
-    /// Returns the columns of a page of `shape` from a target of `class`.
+    /// Returns the columns of a page of `shape` from a target of `class` in the window that starts at `start`.
     ///
     /// # Errors
     /// If the store cannot keep a new row key.
-    pub(crate) fn plan(&mut self, class: Class, shape: ShapeId) -> Result<Arc<[Column]>, Error> {
-        if let Some(plan) = self.plans.get(&(class, shape)) {
+    pub(crate) fn plan(&mut self, class: Class, shape: ShapeId, start: Timestamp) -> Result<Arc<[Column]>, Error> {
+        let under = self.under(start);
+        if let Some(plan) = self.chosen[under].plans.get(&(class, shape)) {
             return Ok(Arc::clone(plan));
         }
         let metrics = metrics_of(&self.store, shape);
         let plan: Arc<[Column]> =
-            metrics.iter().map(|metric| self.column(class, *metric)).collect::<Result<_, Error>>()?;
-        self.plans.insert((class, shape), Arc::clone(&plan));
+            metrics.iter().map(|metric| self.column(class, *metric, start)).collect::<Result<_, Error>>()?;
+        self.chosen[under].plans.insert((class, shape), Arc::clone(&plan));
         Ok(plan)
     }
 
@@ -95,34 +115,49 @@ impl Plans {
         self.starts.of(&self.store, shape, metrics)
     }
 
-    /// Returns where the values of one metric of a target of `class` go.
+    /// Returns where the values of one metric of a target of `class` go in the window that starts at `start`.
     ///
     /// # Errors
     /// If the store cannot keep a new row key.
-    pub(crate) fn column(&mut self, class: Class, metric: MetricId) -> Result<Column, Error> {
-        if let Some(column) = self.columns.get(&(class, metric)) {
+    pub(crate) fn column(&mut self, class: Class, metric: MetricId, start: Timestamp) -> Result<Column, Error> {
+        let under = self.under(start);
+        if let Some(column) = self.chosen[under].columns.get(&(class, metric)) {
             return Ok(*column);
         }
         let (labels, kind) = self.store.metric_labels(metric).expect("the store knows the metrics it gave ids to");
         let is_cumulative = kind.is_cumulative(labels.get(NAME).unwrap_or(""));
-        let dropped_before = self.kept.dropped_count();
-        let key = self.kept.row_key(&self.class_labels[class.0 as usize].overlaid(&labels));
-        if self.kept.dropped_count() != dropped_before {
-            let mut batch = Batch::default();
-            self.store.put_note(&mut batch, DROPPED_NOTE, &self.kept.dropped_bytes());
-            self.store.commit(batch)?;
-            self.forget_plans();
-        }
+        let key = self.kept.row_key(&self.class_labels[class.0 as usize].overlaid(&labels), start);
         let row = self.store.intern_row_key(&key)?;
         let column = Column::new(row.0, is_cumulative);
-        self.columns.insert((class, metric), column);
+        self.chosen[under].columns.insert((class, metric), column);
         Ok(column)
     }
 
-    /// Makes later scrapes choose again, after a label was dropped; sums of rows chosen before stay where they are.
-    fn forget_plans(&mut self) {
-        self.plans.clear();
-        self.columns.clear();
+    /// Forgets what was chosen under decisions that hold in no window from `start` on, and for pages of which none is
+    /// `live`; either is chosen again when it is asked for.
+    pub(crate) fn forget(&mut self, start: Timestamp, live: &HashSet<(Class, ShapeId)>) {
+        let held = [self.kept.version_at(start), self.kept.labels().newest_version()];
+        self.chosen.retain(|chosen| held.contains(&chosen.version));
+        for chosen in &mut self.chosen {
+            chosen.plans.retain(|of, _| live.contains(of));
+            let used: usize = chosen.plans.values().map(|plan| plan.len()).sum();
+            if chosen.columns.len() > 2 * used {
+                chosen.columns = HashMap::new();
+            }
+        }
+    }
+
+    /// Returns the place of what is chosen under the decision that holds in the window that starts at `start`.
+    fn under(&mut self, start: Timestamp) -> usize {
+        let version = self.kept.version_at(start);
+        if let Some(place) = self.chosen.iter().position(|chosen| chosen.version == version) {
+            return place;
+        }
+        if self.chosen.len() == DECISIONS_MAX {
+            self.chosen.remove(0);
+        }
+        self.chosen.push(Chosen { version, columns: HashMap::new(), plans: HashMap::new() });
+        self.chosen.len() - 1
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn replay(
     }
     loose.iter().for_each(|(metric, sample)| samples.push(*metric, *sample));
     let starts = start_columns(store, &samples.metrics());
-    samples.contribute((window, interval), &starts, sums, |metric| plans.column(class, metric))?;
+    samples.contribute((window, interval), &starts, sums, |metric| plans.column(class, metric, window.start()))?;
     Ok(scrapes)
 }
 
@@ -64,7 +64,7 @@ fn replay_rows(
         let row = HeldRow::new(store, &row, last.as_ref());
         let previous = last.as_ref().map(HeldRow::as_row);
         if window.range().contains(row.at) {
-            let plan = plans.plan(class, row.shape)?;
+            let plan = plans.plan(class, row.shape, window.start())?;
             let columns = plans.starts(row.shape, &row.metrics);
             track.follow(previous, row.as_row(), (&plan, RowStarts { columns: &columns, window }), sums);
         } else {
@@ -72,9 +72,9 @@ fn replay_rows(
         }
         last = Some(row);
     }
-    let plan = last.as_ref().map(|last| plans.plan(class, last.shape)).transpose()?;
+    let plan = last.as_ref().map(|last| plans.plan(class, last.shape, window.start())).transpose()?;
     let standing = last.as_ref().zip(plan.as_ref()).map(|(last, plan)| (last.as_row(), &plan[..]));
-    track.contribute(standing, window, interval, sums, |metric| plans.column(class, metric))?;
+    track.contribute(standing, window, interval, sums, |metric| plans.column(class, metric, window.start()))?;
     Ok(scrapes)
 }
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, query, reload_on_signal, serve};
+use firetower_api::{Common, Readiness, Reload, common, kept, query, reload_on_signal, serve};
 use firetower_daemon::{Clock, Ended, Listener, Surroundings, Tasks, blocking};
-use firetower_model::{Assignment, Generation, NodeStatus, Role, Window};
-use firetower_relay::{ExposedStatus, Identity, Link, Outlet, RelayMetrics};
+use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Window};
+use firetower_relay::{ExposedKept, ExposedStatus, Identity, Link, Outlet, RelayMetrics};
 use firetower_scrape::{
     Buffers, Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, PageShapes, ScrapeMetrics,
     Scraper, Tls, discover,
@@ -21,12 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::census::Census;
-use crate::collect::{Assign, Collecting, collect, listen_to_parents};
+use crate::collect::{Assign, Collecting, Wishes, collect, listen_to_parents};
 use crate::collector::{Collector, Place};
 use crate::discovery::{making, read_file, read_list};
-use crate::kept::{Budget, Kept};
 use crate::metrics::StoreMetrics;
-use crate::plan::{DROPPED_NOTE, Plans};
+use crate::plan::Plans;
 use crate::targets::{Scraping, Targets};
 
 /// Scrapes that wait for the collector; more make their targets wait.
@@ -91,7 +90,12 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let place = (&datacenter.region, &datacenter.name);
     let status = NodeStatus::silent(&node.name, Role::Secondary, place.0, place.1, http.local_address());
     let status = status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), clock.now());
-    let mut base = Base::new(store.clone(), status, Some(Arc::clone(&outlet)));
+    let budget = Budget {
+        label_values_max: topology.rows.kept_label_values as usize,
+        job_rows_max: topology.rows.per_job as usize,
+        promoted: topology.promote.clone(),
+    };
+    let mut base = Base::new(store.clone(), status, Some(Arc::clone(&outlet)), budget);
     let relay_metrics = RelayMetrics::register(&mut base.registry);
     let place = Place {
         node: node.name.clone(),
@@ -101,16 +105,12 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         default_interval: topology.defaults.scrape_interval,
         raw_retention: topology.retention.raw,
     };
-    let budget = Budget {
-        label_values_max: topology.rows.kept_label_values as usize,
-        job_rows_max: topology.rows.per_job as usize,
-        promoted: topology.promote.clone(),
-    };
     let persisted = persisted_assignment(&store)?;
     let followed = persisted.as_ref().map(|share| (share.generation, share.fingerprint)).unwrap_or_default();
     let (events, heard) = mpsc::channel(16);
     let (to_assign, assignments) = mpsc::channel(4);
     let (to_snapshot, snapshots) = mpsc::channel(4);
+    let (to_keep, to_be_kept) = mpsc::channel(4);
     if let Some(share) = persisted.clone() {
         // The channel is empty: there is room.
         let _ = to_assign.try_send(share);
@@ -119,11 +119,10 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let (to_configure, configured) = mpsc::channel(4);
     let configs = datacenter.scrape_configs.clone();
     let client = client(&surroundings, folder);
-    let inputs = Inputs { client, assignments, configured, snapshots, configs, persisted };
-    base.start(&clock, place, budget, inputs, taken.clone(), topology.retention)?;
-    base.tasks.start("listen to parents", |cancel| {
-        listen_to_parents(parents, heard, to_assign, to_snapshot, followed, cancel)
-    });
+    let inputs = Inputs { client, assignments, configured, snapshots, kept: to_be_kept, configs, persisted };
+    base.start(&clock, place, inputs, taken.clone(), topology.retention)?;
+    let wishes = Wishes { assignments: to_assign, snapshots: to_snapshot, kept: to_keep };
+    base.tasks.start("listen to parents", |cancel| listen_to_parents(parents, heard, wishes, followed, cancel));
     let identity = Identity {
         node: node.name,
         role: Role::Secondary,
@@ -178,7 +177,9 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
     let store = blocking(|| open_store(&data, &surroundings))?;
     let status = NodeStatus::silent("standalone", Role::Secondary, "", "", http.local_address());
     let status = status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), clock.now());
-    let mut base = Base::new(store, status, None);
+    // It sends no rows.
+    let budget = Budget { label_values_max: 0, job_rows_max: 0, promoted: Vec::new() };
+    let mut base = Base::new(store, status, None, budget);
     let place = Place {
         node: "standalone".into(),
         datacenter: String::new(),
@@ -187,10 +188,10 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
         default_interval: Duration::from_secs(15),
         raw_retention: retention.raw,
     };
-    let budget = Budget { label_values_max: 0, job_rows_max: 0, promoted: Vec::new() };
     let (to_assign, assignments) = mpsc::channel(4);
     let (to_configure, configured) = mpsc::channel(4);
     let (_snapshots_unused, snapshots) = mpsc::channel(1);
+    let (_kept_unused, kept) = mpsc::channel(1);
     let client = client(&surroundings, folder.clone());
     let metrics = DiscoveryMetrics::register(&mut base.registry);
     let names = surroundings.names.clone();
@@ -202,9 +203,9 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
         discover(Discovery::new(setup), configs, reloaded, sources, make, to_assign, cancel).await;
         Ok(())
     });
-    let inputs = Inputs { client, assignments, configured, snapshots, configs: scrape_configs, persisted: None };
+    let inputs = Inputs { client, assignments, configured, snapshots, kept, configs: scrape_configs, persisted: None };
     let taken = watch::Sender::new(Default::default());
-    base.start(&clock, place, budget, inputs, taken, retention)?;
+    base.start(&clock, place, inputs, taken, retention)?;
     let reload = reloading_alone(reload, to_configure, to_discover);
     base.finish(http, clock, reload, cancel, grace).await
 }
@@ -237,6 +238,7 @@ struct Inputs {
     assignments: mpsc::Receiver<Assignment>,
     configured: mpsc::Receiver<Vec<ScrapeConfig>>,
     snapshots: mpsc::Receiver<()>,
+    kept: mpsc::Receiver<KeptLabels>,
     configs: Vec<ScrapeConfig>,
     /// The share followed before a restart: windows left unfinished are those of its targets.
     persisted: Option<Assignment>,
@@ -247,18 +249,23 @@ struct Base {
     store: Store,
     outlet: Option<Arc<Outlet>>,
     status: watch::Sender<NodeStatus>,
+    rows: watch::Sender<KeptReport>,
     registry: Registry,
     tasks: Tasks<Error>,
     readiness: Readiness,
 }
 
 impl Base {
-    fn new(store: Store, status: NodeStatus, outlet: Option<Arc<Outlet>>) -> Base {
-        let status = watch::Sender::new(status);
+    fn new(store: Store, status: NodeStatus, outlet: Option<Arc<Outlet>>, budget: Budget) -> Base {
+        let (status, rows) = (watch::Sender::new(status), watch::Sender::new(KeptReport::new(budget)));
         let mut registry = Registry::default();
         registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
         registry.register_collector(Box::new(StoreMetrics::new(store.clone())));
-        Base { store, outlet, status, registry, tasks: Tasks::new(), readiness: Readiness::waiting("starting") }
+        if outlet.is_some() {
+            registry.register_collector(Box::new(ExposedKept::new(rows.subscribe())));
+        }
+        let readiness = Readiness::waiting("starting");
+        Base { store, outlet, status, rows, registry, tasks: Tasks::new(), readiness }
     }
 
     /// Starts scraping, collecting and maintaining, in the order data flows.
@@ -266,16 +273,12 @@ impl Base {
         &mut self,
         clock: &Clock,
         place: Place,
-        budget: Budget,
         inputs: Inputs,
         taken: watch::Sender<(Generation, u64)>,
         retention: Retention,
     ) -> Result<(), Error> {
         let (clock, store) = (clock.clone(), self.store.clone());
-        let dropped = store.note(DROPPED_NOTE)?.unwrap_or_default();
-        let keeps_instance = !budget.promoted.is_empty();
-        let keys = store.row_keys_from(Default::default(), usize::MAX);
-        let plans = Plans::new(store.clone(), Kept::restore(budget, keys, &dropped), keeps_instance);
+        let plans = Plans::open(store.clone(), self.rows.borrow().budget.clone())?;
         let version =
             store.note("health/version")?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
         let census = Census::new(&place.node, &place.datacenter, version);
@@ -310,6 +313,8 @@ impl Base {
             scrapes,
             assigns,
             snapshots: inputs.snapshots,
+            kept: inputs.kept,
+            rows: self.rows.clone(),
             status: self.status.clone(),
             taken,
         };
@@ -333,7 +338,10 @@ impl Base {
         self.tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
         self.readiness.set_ready();
         let answers = Common { readiness: self.readiness, registry: Arc::new(self.registry), reload: Some(reload) };
-        let router = common(answers).merge(query(Arc::new(self.store), clock));
+        let mut router = common(answers).merge(query(Arc::new(self.store), clock));
+        if self.outlet.is_some() {
+            router = router.merge(kept(self.rows.subscribe()));
+        }
         self.tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
         end(self.tasks.join(cancel, grace).await, grace)
     }

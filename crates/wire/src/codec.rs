@@ -2,6 +2,7 @@
 
 pub(crate) mod column;
 mod health;
+pub(crate) mod kept;
 pub(crate) mod labels;
 mod rows;
 pub(crate) mod status;
@@ -20,6 +21,7 @@ const KIND_UNKNOWN: u32 = 0;
 const KIND_ROWS: u32 = 1;
 const KIND_HEALTH: u32 = 2;
 const KIND_TOMBSTONE: u32 = 3;
+const KIND_KEPT: u32 = 4;
 
 /// Of zstd: its own default.
 const COMPRESSION_LEVEL: i32 = 3;
@@ -32,6 +34,7 @@ pub fn kind(body: &Body) -> u32 {
         Body::Rows(_) => KIND_ROWS,
         Body::Health(_) => KIND_HEALTH,
         Body::Tombstone(_) => KIND_TOMBSTONE,
+        Body::Kept(_) => KIND_KEPT,
         Body::Unknown => KIND_UNKNOWN,
     }
 }
@@ -47,6 +50,7 @@ pub fn encode_frame(body: &Body) -> Result<Vec<u8>, Error> {
         Body::Rows(rows) => rows::to_proto(rows)?.encode_to_vec(),
         Body::Health(report) => health::to_proto(report)?.encode_to_vec(),
         Body::Tombstone(tombstone) => tombstone_to_proto(tombstone).encode_to_vec(),
+        Body::Kept(labels) => kept::encode(labels)?,
         Body::Unknown => return Ok(Vec::new()),
     };
     within("frame", message.len(), FRAME_BYTES_MAX)?;
@@ -66,6 +70,7 @@ pub fn decode_frame(sequence: Sequence, weight: u64, kind: u32, payload: &[u8]) 
         KIND_ROWS => Body::Rows(rows::decode(&inflate(payload)?)?),
         KIND_HEALTH => Body::Health(health::decode(&inflate(payload)?)?),
         KIND_TOMBSTONE => decode_tombstone(&inflate(payload)?)?,
+        KIND_KEPT => Body::Kept(kept::decode(&inflate(payload)?)?),
         _ => Body::Unknown,
     };
     Ok(Frame { sequence, weight, body })

@@ -24,6 +24,7 @@ mod proto;
 mod serve;
 mod session;
 
+pub use codec::kept::{decode as decode_kept, encode as encode_kept};
 pub use codec::{decode_frame, encode_frame, kind};
 pub use dial::{DialOptions, Parent};
 pub use error::Error;

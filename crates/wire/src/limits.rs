@@ -28,6 +28,8 @@ pub const URL_BYTES_MAX: usize = 16 << 10;
 pub const LABELS_BYTES_MAX: usize = 64 << 10;
 /// Targets of one assignment: many times those of a secondary.
 pub const TARGETS_MAX: usize = 1 << 16;
+/// Dropped labels of one message.
+pub const DROPPED_LABELS_MAX: usize = firetower_model::kept::DROPPED_MAX;
 /// Row keys of one message.
 pub const ROW_KEYS_MAX: usize = 1 << 16;
 /// Ranges of sequences of one message. A sender leaves out those after; what they say is then said again later.

@@ -5,7 +5,9 @@ mod frames;
 
 use std::ops::RangeInclusive;
 
-use firetower_model::{Assignment, Generation, Incarnation, Labels, NodeStatus, Role, RowId, Sequence, Timestamp};
+use firetower_model::{
+    Assignment, Generation, Incarnation, KeptLabels, Labels, NodeStatus, Role, RowId, Sequence, Timestamp,
+};
 use prost::bytes::Bytes;
 
 use crate::error::Error;
@@ -37,6 +39,8 @@ pub enum ParentControl {
     Refused(Refusal),
     /// The child's share of the targets.
     Assignment(Assignment),
+    /// All that it has decided about labels: after a hello, and whenever that grows.
+    KeptLabels(KeptLabels),
     /// How many more bytes of frames it is ready to take.
     Credit {
         /// How many.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use firetower_daemon::{Connector, Listener};
 use firetower_model::{
-    Account, Assignment, Body, Coverage, DropReason, Generation, HealthCounts, Incarnation, Labels, NodeStatus, Role,
-    RowId, Sequence, Target, Timestamp, Tombstone, Watermark,
+    Account, Assignment, Body, Coverage, DropReason, DroppedLabel, Generation, HealthCounts, Incarnation, KeptLabels,
+    Labels, NodeStatus, Role, RowId, Sequence, Target, Timestamp, Tombstone, Watermark,
 };
 use firetower_wire::{
     Accepted, ChildControl, ControlSession, DialOptions, Error, FrameDown, FrameSession, FrameUp, Heartbeat, Hello,
@@ -107,6 +107,17 @@ fn assignment() -> Assignment {
     Assignment::new(Generation(3), AT, (0..5_000).map(target).collect())
 }
 
+fn kept() -> KeptLabels {
+    let dropped = |label: &str, from| DroppedLabel {
+        name: "m".into(),
+        job: "node".into(),
+        label: label.into(),
+        values: 101,
+        from,
+    };
+    [dropped("id", AT), dropped("pod", DroppedLabel::UNDECIDED)].into_iter().collect()
+}
+
 fn heartbeat() -> Box<Heartbeat> {
     let status = NodeStatus {
         node: "dub-s0".into(),
@@ -143,6 +154,7 @@ async fn a_child_is_taken_on_and_gets_its_targets() {
     for said in [
         ParentControl::HelloReply(reply()),
         ParentControl::Assignment(assignment()),
+        ParentControl::KeptLabels(kept()),
         ParentControl::Credit { bytes: 1 << 20 },
     ] {
         session.sender.send(said.clone()).await.unwrap();

@@ -123,6 +123,7 @@ impl Collector {
             watermark: Watermark { newest, complete_through: window.end() },
             rows: rows(sums),
             durations: durations.serialize(),
+            kept: self.plans.kept().version_at(window.start()),
         });
         self.last_window = (weight, coverage);
         let mut batch = Batch::default();
@@ -143,6 +144,8 @@ impl Collector {
                 self.vacant.push(at);
             }
         }
+        let live = self.followed.iter().map(|followed| (followed.class, followed.shape)).collect();
+        self.plans.forget(self.closed_until, &live);
         let mut batch = Batch::default();
         self.store.prune_windows(&mut batch, cutoff)?;
         if let Some(outlet) = &self.outlet {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use firetower_model::{
-    Coverage, Cross, Epoch, Generation, JobDurations, Revision, RowId, SlotBits, Timestamp, Watermark, Window,
-    WindowRows,
+    Coverage, Cross, Epoch, Generation, JobDurations, KeptVersion, Revision, RowId, SlotBits, Timestamp, Watermark,
+    Window, WindowRows,
 };
 
 /// Floats of whole numbers up to this size are packed as varints.
@@ -265,7 +265,9 @@ pub(crate) fn decode_window_rows(bytes: &[u8]) -> Option<WindowRows> {
     let rows = decode_crosses(&mut reader)?;
     let durations = reader.durations()?;
     reader.finish()?;
-    Some(WindowRows { datacenter, window, revision, epoch, coverage, slots, watermark, rows, durations })
+    // Whoever merges puts rows under the newest decision, so the one they were made by is not kept.
+    let kept = KeptVersion::default();
+    Some(WindowRows { datacenter, window, revision, epoch, coverage, slots, watermark, rows, durations, kept })
 }
 
 fn decode_crosses(reader: &mut Reader<'_>) -> Option<Vec<(RowId, Cross)>> {
@@ -343,6 +345,7 @@ pub(crate) mod tests {
                 },
                 rows: rows.into_iter().map(|(id, cross)| (RowId(id), cross)).collect(),
                 durations: durations.into_iter().map(|(job, histogram)| JobDurations { job, histogram }).collect(),
+                kept: KeptVersion::default(),
             }
         }
     }

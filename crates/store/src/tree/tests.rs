@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firetower_model::{Coverage, Epoch, JobDurations, Revision, Timestamp, Watermark, Window, WindowRows};
+use firetower_model::{Coverage, Epoch, JobDurations, KeptVersion, Revision, Timestamp, Watermark, Window, WindowRows};
 
 use crate::database::{Options, Store};
 
@@ -45,5 +45,6 @@ pub(crate) fn rows_of(datacenter: &str, at: Timestamp, revision: u64, reported: 
         watermark: Watermark { newest: at, complete_through: at },
         rows: Vec::new(),
         durations: vec![JobDurations { job: "node".into(), histogram: vec![revision as u8] }],
+        kept: KeptVersion::default(),
     }
 }

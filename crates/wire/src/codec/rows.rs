@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use firetower_model::{
-    Coverage, Cross, Epoch, Generation, JobDurations, Revision, RowId, SlotBits, Timestamp, Watermark, Window,
-    WindowRows,
+    Coverage, Cross, Epoch, Generation, JobDurations, KeptVersion, Revision, RowId, SlotBits, Timestamp, Watermark,
+    Window, WindowRows,
 };
 use prost::Message;
 
@@ -36,6 +36,8 @@ pub(super) fn to_proto(rows: &WindowRows) -> Result<proto::WindowRows, Error> {
         watermark: watermark_to_proto(&rows.watermark),
         blocks,
         durations: rows.durations.iter().map(durations_to_proto).collect::<Result<_, _>>()?,
+        kept_dropped: rows.kept.dropped,
+        kept_fingerprint: rows.kept.fingerprint,
     })
 }
 
@@ -61,6 +63,7 @@ pub(super) fn decode(message: &[u8]) -> Result<WindowRows, Error> {
         watermark: watermark_from_proto(read.watermark),
         rows,
         durations: read.durations.into_iter().map(durations_from_proto).collect::<Result<_, _>>()?,
+        kept: KeptVersion { dropped: read.kept_dropped, fingerprint: read.kept_fingerprint },
     })
 }
 

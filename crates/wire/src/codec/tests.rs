@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use firetower_model::{
-    Account, Coverage, Cross, CrossSum, Epoch, Generation, HealthCounts, HealthReport, Incarnation, JobDurations,
-    NodeHealth, NodeStatus, Revision, Role, RowId, SlotBits, State, Timestamp, Watermark, Window, WindowRows,
+    Account, Coverage, Cross, CrossSum, DroppedLabel, Epoch, Generation, HealthCounts, HealthReport, Incarnation,
+    JobDurations, KeptLabels, KeptVersion, NodeHealth, NodeStatus, Revision, Role, RowId, SlotBits, State, Timestamp,
+    Watermark, Window, WindowRows,
 };
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
@@ -68,21 +69,31 @@ fn any_rows() -> impl Strategy<Value = WindowRows> {
         option::of(any_slots()),
         any_watermark(),
         btree_map(any::<u32>(), any_cross(), 0..40),
-        durations,
+        (durations, any::<(u32, u64)>()),
     );
     (head, rest).prop_map(
-        |((datacenter, at, length, revision, epoch), (coverage, slots, watermark, rows, durations))| WindowRows {
-            datacenter,
-            window: Window::containing(Timestamp::from_millis(at), Duration::from_millis(length)),
-            revision: Revision(revision),
-            epoch: Epoch(epoch),
-            coverage,
-            slots,
-            watermark,
-            rows: rows.into_iter().map(|(id, cross)| (RowId(id), cross)).collect(),
-            durations: durations.into_iter().map(|(job, histogram)| JobDurations { job, histogram }).collect(),
+        |((datacenter, at, length, revision, epoch), (coverage, slots, watermark, rows, (durations, kept)))| {
+            WindowRows {
+                datacenter,
+                window: Window::containing(Timestamp::from_millis(at), Duration::from_millis(length)),
+                revision: Revision(revision),
+                epoch: Epoch(epoch),
+                coverage,
+                slots,
+                watermark,
+                rows: rows.into_iter().map(|(id, cross)| (RowId(id), cross)).collect(),
+                durations: durations.into_iter().map(|(job, histogram)| JobDurations { job, histogram }).collect(),
+                kept: KeptVersion { dropped: kept.0, fingerprint: kept.1 },
+            }
         },
     )
+}
+
+fn any_kept() -> impl Strategy<Value = KeptLabels> {
+    let from = prop_oneof![Just(DroppedLabel::UNDECIDED), any_time()];
+    let dropped = (any_name(), any_name(), any_name(), any::<u64>(), from);
+    let dropped = dropped.prop_map(|(name, job, label, values, from)| DroppedLabel { name, job, label, values, from });
+    vec(dropped, 0..8).prop_map(|dropped| dropped.into_iter().collect())
 }
 
 fn any_counts() -> impl Strategy<Value = HealthCounts> {
@@ -141,6 +152,7 @@ fn any_body() -> impl Strategy<Value = Body> {
         any_rows().prop_map(Body::Rows),
         any_report().prop_map(Body::Health),
         any_tombstone().prop_map(Body::Tombstone),
+        any_kept().prop_map(Body::Kept),
         Just(Body::Unknown),
     ]
 }
@@ -393,6 +405,7 @@ fn fleet(targets: u64) -> WindowRows {
         watermark: Watermark { newest: AT, complete_through: AT },
         rows,
         durations: vec![JobDurations { job: "node".into(), histogram: serialised }],
+        kept: KeptVersion::default(),
     }
 }
 

@@ -6,9 +6,9 @@ use firetower_model::{Assignment, Generation, Sequence, Target, Timestamp};
 
 use prost::Message as _;
 
-use crate::codec::labels;
 use crate::codec::status::{decode as decode_status, encode as encode_status};
 use crate::codec::status::{incarnation_from_proto, incarnation_to_proto, role_from_proto, role_to_proto};
+use crate::codec::{kept, labels};
 use crate::error::Error;
 use crate::limits::{NAME_BYTES_MAX, TARGETS_MAX, URL_BYTES_MAX, cut_text, text_within, within};
 use crate::message::frames::{ranges_from_proto, ranges_to_proto};
@@ -67,6 +67,7 @@ impl Message for ParentControl {
             ParentControl::Assignment(assignment) => {
                 parent_control::Content::Assignment(assignment_to_proto(assignment)?)
             }
+            ParentControl::KeptLabels(labels) => parent_control::Content::KeptLabels(kept::to_proto(&labels)?),
             ParentControl::Credit { bytes } => parent_control::Content::Credit(proto::Credit { bytes }),
         };
         Ok(proto::ParentControl { content: Some(content) })
@@ -80,6 +81,7 @@ impl Message for ParentControl {
             parent_control::Content::Assignment(assignment) => {
                 ParentControl::Assignment(assignment_from_proto(assignment)?)
             }
+            parent_control::Content::KeptLabels(read) => ParentControl::KeptLabels(kept::from_proto(read)?),
             parent_control::Content::Credit(credit) => ParentControl::Credit { bytes: credit.bytes },
         }))
     }
