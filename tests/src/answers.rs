@@ -75,6 +75,19 @@ pub struct Coverage {
     pub lost: u64,
 }
 
+/// A label that rows do not keep, by `/api/v1/kept`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dropped {
+    /// Name of the metric.
+    pub name: String,
+    /// Value of `job`.
+    pub job: String,
+    /// Name of the label.
+    pub label: String,
+    /// Start of the first window without it, once that is decided.
+    pub from_ms: Option<i64>,
+}
+
 /// What `/api/v1/rows` answers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
@@ -202,6 +215,21 @@ impl Answers {
             }
         }
         Ok(rows)
+    }
+
+    /// Returns the labels that rows do not keep, in order.
+    ///
+    /// # Errors
+    /// If the answer has another shape than agreed.
+    pub fn kept(&self) -> Result<Vec<Dropped>> {
+        let answer = self.json("/api/v1/kept")?;
+        let read = |dropped: &Value| {
+            let text = |key: &str| dropped[key].as_str().map(str::to_owned);
+            let (name, job, label) = (text("name")?, text("job")?, text("label")?);
+            Some(Dropped { name, job, label, from_ms: millis(&dropped["from"]) })
+        };
+        let dropped = answer["data"]["dropped"].as_array().with_context(|| format!("{answer}"))?;
+        dropped.iter().map(|one| read(one).with_context(|| format!("dropped label {one}"))).collect()
     }
 
     /// Returns every account in `/api/v1/status`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 
-use crate::answers::{Account, Answers, Point, RawSeries, Row, RowKey, Rows};
+use crate::answers::{Account, Answers, Dropped, Point, RawSeries, Row, RowKey, Rows};
 
 /// Labels that say where a series is rather than what it is; no row keeps them.
 const PLACE: [&str; 5] = ["__name__", "job", "instance", "region", "datacenter"];
@@ -12,6 +12,10 @@ const PLACE: [&str; 5] = ["__name__", "job", "instance", "region", "datacenter"]
 const PREDECESSOR_AGE_MAX_MS: i64 = 300_000;
 /// Differences shown at most.
 const SHOWN_MAX: usize = 10;
+
+/// A row without series.
+const EMPTY: Point =
+    Point { series: 0, special: 0, sum: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY, increase: 0.0, unanchored: 0 };
 
 /// Which windows to look at, and how targets are scraped.
 #[derive(Clone, Copy, Debug)]
@@ -54,15 +58,7 @@ fn add(series: &RawSeries, is_cumulative: bool, grid: Grid, start: i64, key: &Ro
     let from = samples.partition_point(|(at, _)| *at < start);
     let last = samples[..upto].last().filter(|(at, _)| *at >= start - grid.interval_ms);
     let Some((_, last)) = last else { return };
-    let point = rows.entry((key.clone(), start)).or_insert(Point {
-        series: 0,
-        special: 0,
-        sum: 0.0,
-        min: f64::INFINITY,
-        max: f64::NEG_INFINITY,
-        increase: 0.0,
-        unanchored: 0,
-    });
+    let point = rows.entry((key.clone(), start)).or_insert(EMPTY);
     point.series += 1;
     if last.is_finite() {
         point.sum += last;
@@ -91,6 +87,29 @@ fn key_of(series: &RawSeries) -> RowKey {
         name: series.label("__name__").into(),
         labels: kept.map(|(name, value)| (name.clone(), value.clone())).collect(),
     }
+}
+
+/// Returns `points` with the `dropped` labels taken out of their keys, in whatever window, and merged.
+pub fn without(points: &BTreeMap<Row, Point>, dropped: &[Dropped]) -> BTreeMap<Row, Point> {
+    let mut merged: BTreeMap<Row, Point> = BTreeMap::new();
+    for ((key, start), point) in points {
+        let is_kept = |label: &str| {
+            !dropped
+                .iter()
+                .any(|of| (of.name.as_str(), of.job.as_str(), of.label.as_str()) == (&key.name, &key.job, label))
+        };
+        let labels = key.labels.iter().filter(|(label, _)| is_kept(label));
+        let labels = labels.map(|(label, value)| (label.clone(), value.clone())).collect();
+        let sum = merged.entry((RowKey { labels, ..key.clone() }, *start)).or_insert(EMPTY);
+        sum.series += point.series;
+        sum.special += point.special;
+        sum.sum += point.sum;
+        sum.min = sum.min.min(point.min);
+        sum.max = sum.max.max(point.max);
+        sum.increase += point.increase;
+        sum.unanchored += point.unanchored;
+    }
+    merged
 }
 
 /// Checks that `rows` are the expected ones: bit for bit, but for durations, whose sums have rounding.

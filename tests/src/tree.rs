@@ -11,9 +11,9 @@ use anyhow::{Context, Result, ensure};
 use firetower_benches::{Page, Response, read_log};
 use tempfile::TempDir;
 
-use crate::answers::{Answers, RawSeries, Rows};
+use crate::answers::{Answers, Dropped, RawSeries, Rows};
 use crate::binaries;
-use crate::expect::{Grid, check_coverage, check_rows, expected_rows};
+use crate::expect::{Grid, check_coverage, check_rows, expected_rows, without};
 use crate::ports::Ports;
 use crate::process::Process;
 use crate::wait::{now_ms, wait_for};
@@ -47,6 +47,10 @@ pub struct Layout {
     pub fleet: Vec<String>,
     /// More keys of the job, each `key: value`.
     pub job: Vec<String>,
+    /// Where targets listen that the test itself serves; no fleet is started then.
+    pub addresses: Vec<String>,
+    /// More lines for the topology file.
+    pub more: String,
 }
 
 impl Default for Layout {
@@ -62,6 +66,8 @@ impl Default for Layout {
             window_ms: 2_000,
             fleet: Vec::new(),
             job: Vec::new(),
+            addresses: Vec::new(),
+            more: String::new(),
         }
     }
 }
@@ -90,19 +96,18 @@ impl Tree {
     fn start(layout: Layout) -> Result<Tree> {
         let directory = tempfile::Builder::new().prefix("firetower-tree-").tempdir()?;
         let mut ports = Ports::claim()?;
-        let fleet = start_fleet(&layout, directory.path())?;
+        let fleet = if layout.addresses.is_empty() {
+            Some(start_fleet(&layout, directory.path())?)
+        } else {
+            let groups = serde_json::json!([{ "targets": layout.addresses }]);
+            fs::write(directory.path().join("targets.json"), groups.to_string())?;
+            None
+        };
         let mut nodes = BTreeMap::new();
         let topology = topology(&layout, directory.path(), &mut ports, &mut nodes)?;
         fs::write(directory.path().join("topology.yaml"), topology)?;
-        let mut tree = Tree {
-            layout,
-            nodes,
-            running: BTreeMap::new(),
-            fleet: Some(fleet),
-            started_ms: now_ms(),
-            _ports: ports,
-            directory,
-        };
+        let mut tree =
+            Tree { layout, nodes, running: BTreeMap::new(), fleet, started_ms: now_ms(), _ports: ports, directory };
         for name in tree.node_names() {
             tree.launch(&name)?;
         }
@@ -238,6 +243,14 @@ impl Tree {
         self.ask(name).rows(JOB, grid.start_ms, grid.end_ms)
     }
 
+    /// Returns the labels that rows do not keep, by what the monitor `name` says.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn kept(&self, name: &str) -> Result<Vec<Dropped>> {
+        self.ask(name).kept()
+    }
+
     /// Returns the windows from the first after `start_ms` to the last that has ended.
     pub fn grid_since(&self, start_ms: i64) -> Grid {
         let window_ms = self.layout.window_ms;
@@ -287,10 +300,19 @@ impl Tree {
     /// # Errors
     /// With the differences that stay.
     pub fn wait_exact(&self, name: &str, grid: Grid) -> Result<()> {
+        self.wait_exact_without(name, grid, &[])
+    }
+
+    /// The same with `dropped` labels left out: whatever window a label went from, the sums without it are the same.
+    ///
+    /// # Errors
+    /// With the differences that stay.
+    pub fn wait_exact_without(&self, name: &str, grid: Grid, dropped: &[Dropped]) -> Result<()> {
         wait_for(&format!("exact rows at {name}"), READY, || {
             let raw = self.raw()?;
-            let rows = self.rows(name, grid)?;
-            check_rows(&rows, &expected_rows(&raw, grid))?;
+            let mut rows = self.rows(name, grid)?;
+            rows.points = without(&rows.points, dropped);
+            check_rows(&rows, &without(&expected_rows(&raw, grid), dropped))?;
             check_coverage(&rows, &raw, grid, DATACENTER)?;
             Ok(Some(()))
         })
@@ -363,6 +385,7 @@ fn topology(
     for key in &layout.job {
         writeln!(text, "            {key}")?;
     }
+    text += &layout.more;
     let names: BTreeSet<&String> = nodes.keys().collect();
     ensure!(names.len() == layout.globals + layout.primaries + layout.secondaries, "names clash");
     Ok(text)
