@@ -1,7 +1,7 @@
 //! The HTTP API of every monitor, cut into pieces that a role puts together.
 //!
-//! [`common`] is what all of them serve, [`query`] answers selectors from a monitor's raw series,
-//! [`kept`] says which labels its rows lack, [`global`] answers
+//! [`common`] is what all of them serve, [`query`] answers selectors from a monitor's raw series, [`spans`] from its tiers,
+//! [`tsdb`] says who has how many, [`kept`] which labels rows lack, [`global`] answers
 //! for the whole fleet, [`serve`] puts a router on a listener. Nothing here decides: it reads what it is handed
 //! and writes it down. It holds no state beyond the limits of a request.
 //!
@@ -25,6 +25,8 @@ mod kept;
 mod params;
 mod query;
 mod serve;
+mod spans;
+mod tsdb;
 
 pub use common::{Common, Readiness, Reload, common, reload_on_signal};
 pub use error::Error;
@@ -35,3 +37,5 @@ pub use global::{
 pub use kept::kept;
 pub use query::query;
 pub use serve::serve;
+pub use spans::spans;
+pub use tsdb::{Counted, ReadTsdb, TsdbStatus, tsdb};

@@ -25,6 +25,11 @@ impl Params {
         self.0.iter().find(|(at, _)| at == name).map(|(_, value)| value.as_str())
     }
 
+    /// Returns all values of `name`.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(at, _)| at == name).map(|(_, value)| value.as_str())
+    }
+
     /// Refuses parameters that are not among `known`: a misspelt filter must not look like an answer.
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), Error> {
         match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {

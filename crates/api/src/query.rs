@@ -20,6 +20,8 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::error::Error;
 use crate::json;
 use crate::params::Params;
+pub(crate) use selector::matchers;
+
 use answer::{Chunk, Limits, Question};
 
 /// How many queries are answered at a time; the others wait. Prometheus's `--query.max-concurrency`.

@@ -10,6 +10,7 @@ mod collector;
 mod discovery;
 mod kept;
 mod label_limits;
+mod maintain;
 mod metrics;
 mod plan;
 mod replay;
@@ -19,6 +20,7 @@ mod share;
 mod starts;
 mod targets;
 mod track;
+mod tsdb;
 mod window;
 
 pub use run::{Setup, StandaloneSetup, run, run_standalone};

@@ -5,6 +5,7 @@ use std::fmt;
 use firetower_store::Store;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
@@ -30,6 +31,7 @@ impl Collector for StoreMetrics {
         let counters = [
             ("samples_appended", "Samples stored since the start, staleness markers included", stats.samples_appended),
             ("loose_samples", "Samples stored that came late or with a time of their own", stats.loose_samples),
+            ("refused_samples", "Samples refused because they were older than what is kept", stats.samples_refused),
             (
                 "merged_duplicates",
                 "Samples left out of answers for another's with equal labels",
@@ -40,6 +42,12 @@ impl Collector for StoreMetrics {
             let counter = ConstCounter::new(value);
             let name = format!("firetower_store_{name}");
             counter.encode(encoder.encode_descriptor(&name, help, None, counter.metric_type())?)?;
+        }
+        let help = "Buckets of time dropped by retention, by tier and reason";
+        let mut family =
+            encoder.encode_descriptor("firetower_store_buckets_dropped", help, None, MetricType::Counter)?;
+        for (tier, reason, count) in self.0.buckets_dropped() {
+            ConstCounter::new(count).encode(family.encode_family(&[("tier", tier), ("reason", reason)])?)?;
         }
         let gauges = [
             ("active_series", "Series whose last value is no staleness marker", stats.active_series),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, kept, query, reload_on_signal, serve};
+use firetower_api::{Common, Readiness, Reload, common, kept, query, reload_on_signal, serve, spans, tsdb};
 use firetower_daemon::{Clock, Ended, Listener, Surroundings, Tasks, blocking};
 use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Window};
 use firetower_relay::{ExposedKept, ExposedStatus, Identity, Link, Outlet, RelayMetrics};
@@ -16,7 +16,6 @@ use firetower_store::{Batch, Options, Store};
 use firetower_topology::{Datacenter, Node, Retention, ScrapeConfig, Topology};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -24,16 +23,14 @@ use crate::census::Census;
 use crate::collect::{Assign, Collecting, Wishes, collect, listen_to_parents};
 use crate::collector::{Collector, Place};
 use crate::discovery::{making, read_file, read_list};
+use crate::maintain::maintain;
 use crate::metrics::StoreMetrics;
 use crate::plan::Plans;
 use crate::targets::{Scraping, Targets};
+use crate::tsdb::read_tsdb;
 
 /// Scrapes that wait for the collector; more make their targets wait.
 const SCRAPES_MAX: usize = 1_024;
-/// How often closed buckets are settled and old ones dropped.
-const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
-/// Memory that settling may use for samples, in bytes.
-const SETTLE_BYTES: usize = 32 << 20;
 
 /// What a secondary below a primary is started with.
 pub struct Setup {
@@ -338,7 +335,10 @@ impl Base {
         self.tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
         self.readiness.set_ready();
         let answers = Common { readiness: self.readiness, registry: Arc::new(self.registry), reload: Some(reload) };
-        let mut router = common(answers).merge(query(Arc::new(self.store), clock));
+        let store = Arc::new(self.store);
+        let read_tsdb = read_tsdb(Arc::clone(&store));
+        let mut router = common(answers).merge(query(Arc::clone(&store), clock.clone()));
+        router = router.merge(spans(store, clock)).merge(tsdb(read_tsdb));
         if self.outlet.is_some() {
             router = router.merge(kept(self.rows.subscribe()));
         }
@@ -383,33 +383,6 @@ async fn scrape(
     }
     targets.stop().await;
     Ok(())
-}
-
-/// Settles closed buckets and drops old ones, until `cancel`.
-async fn maintain(
-    store: Store,
-    retention: Retention,
-    late_window: Duration,
-    clock: Clock,
-    cancel: CancellationToken,
-) -> Result<(), Error> {
-    let mut ticks = interval(MAINTAIN_EVERY);
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => return Ok(()),
-            _ = ticks.tick() => {}
-        }
-        let now = clock.now();
-        blocking(|| store.retain_raw(now - retention.raw))?;
-        while let Some(mut settle) = blocking(|| store.settle_due(now, late_window, SETTLE_BYTES))? {
-            while blocking(|| settle.step())? {
-                if cancel.is_cancelled() {
-                    return Ok(());
-                }
-                tokio::task::yield_now().await;
-            }
-        }
-    }
 }
 
 fn open_store(data: &std::path::Path, surroundings: &Surroundings) -> Result<Store, firetower_store::Error> {

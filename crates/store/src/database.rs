@@ -20,12 +20,14 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 /// The column families: (name, whether RocksDB compresses it).
 ///
 /// Rows, blocks and frames arrive compressed.
-pub(crate) const FAMILIES: [(&str, bool); 12] = [
+pub(crate) const FAMILIES: [(&str, bool); 14] = [
     ("meta", false),
     ("names", true),
     ("raw_rows", false),
     ("raw_blocks", false),
     ("raw_loose", true),
+    ("spans_5m", false),
+    ("spans_1h", false),
     ("windows", false),
     ("outbox", false),
     ("applied", true),
@@ -47,6 +49,8 @@ const ROWS_SURPLUS_PERCENT: i32 = 10_000;
 const BUCKET_LENGTH: Duration = Duration::from_secs(7200);
 /// Rows come in time order for each target: where its last one went into memory is where the next one goes.
 const HINTED_BY_TARGET: &str = "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.8;";
+/// Memory for blocks read from disk by whoever only reads, in bytes.
+const READ_ONLY_CACHE_BYTES: usize = 16 << 20;
 const FORMAT_KEY: &[u8] = b"format";
 const INCARNATION_KEY: &[u8] = b"incarnation";
 
@@ -117,6 +121,35 @@ impl Store {
         }
         let db = DB::open_cf_descriptors(&db_options, path, families).map_err(open)?;
         let incarnation = check_format(&db, path, options)?;
+        let tree = Arc::new(Tree::load(&db)?);
+        let raw = Arc::new(Raw::load(&db, options.bucket)?);
+        Ok(Store { db: Arc::new(db), tree, raw, path: path.into(), incarnation })
+    }
+
+    /// Opens the data directory `path` for reading, also beside the process that has it open.
+    ///
+    /// It shows the directory as it is now, with what is in the log; what is written afterwards is not seen, and writing fails.
+    ///
+    /// # Errors
+    /// If there is no store, it cannot be read, or another release wrote it.
+    pub fn open_read_only(path: &Path) -> Result<Store, Error> {
+        if !path.join("CURRENT").is_file() {
+            return Err(Error::NoStore { path: path.into() });
+        }
+        let open = |source| Error::Open { path: path.into(), source };
+        let known = DB::list_cf(&rocksdb::Options::default(), path).map_err(open)?;
+        let is_missing = |family: &&(&str, bool)| !known.iter().any(|name| name == family.0);
+        if let Some((family, _)) = FAMILIES.iter().find(is_missing) {
+            return Err(Error::OlderFormat { path: path.into(), family });
+        }
+        let cache = Cache::new_lru_cache(READ_ONLY_CACHE_BYTES);
+        let options =
+            |is_compressed| family_options(rocksdb::Options::default(), &cache, READ_ONLY_CACHE_BYTES, is_compressed);
+        let families = FAMILIES.map(|(name, is_compressed)| (name, options(is_compressed)));
+        let db_options = rocksdb::Options::default();
+        let db = DB::open_cf_with_opts_for_read_only(&db_options, path, families, false).map_err(open)?;
+        let options = Options::new(Timestamp::MIN, 0);
+        let incarnation = check_format(&db, path, &options)?;
         let tree = Arc::new(Tree::load(&db)?);
         let raw = Arc::new(Raw::load(&db, options.bucket)?);
         Ok(Store { db: Arc::new(db), tree, raw, path: path.into(), incarnation })

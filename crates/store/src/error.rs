@@ -15,6 +15,20 @@ pub enum Error {
         /// What RocksDB said.
         source: rocksdb::Error,
     },
+    /// The directory has no store.
+    #[error("no store at {}", path.display())]
+    NoStore {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory was written by an older release, and only opening it for writing brings it up.
+    #[error("store at {} has no column family {family}: start its monitor once with this release", path.display())]
+    OlderFormat {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing.
+        family: &'static str,
+    },
     /// The directory was written by a newer release.
     #[error("store at {} has format {found}, this release knows up to {known}", path.display())]
     NewerFormat {

@@ -3,15 +3,19 @@
 //! It decides nothing: what is written, acknowledged or forgotten is said by its caller. Everything that must become
 //! durable together goes into one [`Batch`]. See `FORMAT.md` for keys and values.
 
+mod analyze;
 mod database;
 mod error;
 mod raw;
+mod tiers;
 mod tree;
 mod usage;
 
+pub use analyze::{Analysis, Cardinality, LabelCount, PairCount, TargetCount, TierExtent};
 pub use database::{Batch, Options, Store};
 pub use error::Error;
 pub use raw::{Appended, Appender, Bucket, LastRow, LooseSample, ScrapeRow, ScrapeRows, Settle, StoreStats};
+pub use tiers::{Cutoffs, Retire};
 pub use tree::applied::{Applied, Hello, Receiver};
 pub use tree::dictionary::ROW_KEYS_MAX;
 pub use tree::health::{HealthFilter, Reporter};

@@ -7,28 +7,27 @@
 
 mod appender;
 mod arena;
-mod block;
-mod bytes;
-mod candidates;
-mod code;
+pub(crate) mod block;
+pub(crate) mod bytes;
+pub(crate) mod candidates;
+pub(crate) mod code;
 mod coder;
 mod column;
 mod dictionary;
 mod form;
-mod gate;
-mod index;
-mod key;
-mod loose;
+pub(crate) mod gate;
+pub(crate) mod index;
+pub(crate) mod key;
+pub(crate) mod loose;
 mod posting;
 mod predict;
 mod residual;
 mod restore;
-mod retain;
 mod row;
 mod rows;
-mod select;
-mod settle;
-mod times;
+pub(crate) mod select;
+pub(crate) mod settle;
+pub(crate) mod times;
 mod transpose;
 mod uses;
 
@@ -56,20 +55,26 @@ use key::BucketLength;
 
 const LENGTH_KEY: &[u8] = b"raw_bucket_ms";
 const SETTLED_KEY: &[u8] = b"raw_settled";
+const DROPPED_KEY: &[u8] = b"raw_dropped";
 
 /// What of the raw tier is held in memory.
 pub(crate) struct Raw {
     pub(crate) names: Dictionary,
     pub(crate) length: BucketLength,
     pub(crate) gate: Gate,
-    counters: Counters,
+    pub(crate) counters: Counters,
 }
 
+/// What is counted since the store was opened.
 #[derive(Default)]
-struct Counters {
+pub(crate) struct Counters {
     samples: AtomicU64,
     loose: AtomicU64,
-    merged: AtomicU64,
+    /// Loose samples older than what is kept.
+    pub(crate) refused: AtomicU64,
+    pub(crate) merged: AtomicU64,
+    /// Dropped buckets of raw samples, 5m and 1h spans; by age and for their bytes.
+    pub(crate) dropped: [[AtomicU64; 2]; 3],
     active: AtomicI64,
 }
 
@@ -88,6 +93,8 @@ pub struct StoreStats {
     pub metrics: u64,
     /// Shapes with an id.
     pub shapes: u64,
+    /// Loose samples refused because they were older than what is kept.
+    pub samples_refused: u64,
     /// Samples left out of answers because another pair with equal final labels had one at the same moment.
     pub duplicates_merged: u64,
 }
@@ -109,13 +116,12 @@ impl Raw {
                 length
             }
         };
-        let settled = match read(SETTLED_KEY)? {
-            Some(bytes) => {
-                Some(Bucket::from_bytes(bytes.try_into().map_err(|_| Error::corrupt("settled mark", SETTLED_KEY))?))
-            }
-            None => None,
+        let mark = |key| -> Result<Option<Bucket>, Error> {
+            let bytes = read(key)?.map(|bytes| bytes.try_into().map_err(|_| Error::corrupt("bucket mark", key)));
+            Ok(bytes.transpose()?.map(Bucket::from_bytes))
         };
-        Ok(Raw { names: Dictionary::load(db)?, length, gate: Gate::new(settled), counters: Counters::default() })
+        let gate = Gate::new(mark(SETTLED_KEY)?, mark(DROPPED_KEY)?);
+        Ok(Raw { names: Dictionary::load(db)?, length, gate, counters: Counters::default() })
     }
 }
 
@@ -131,17 +137,23 @@ impl Store {
             targets: targets as u64,
             metrics: metrics as u64,
             shapes: shapes as u64,
+            samples_refused: counters.refused.load(Ordering::Relaxed),
             duplicates_merged: counters.merged.load(Ordering::Relaxed),
         }
     }
 
     /// Returns the first bucket that may have rows.
-    fn first_unsettled(&self) -> Bucket {
+    pub(crate) fn first_unsettled(&self) -> Bucket {
         self.raw.gate.settled().map_or(Bucket::MIN, Bucket::next)
     }
 
     /// Adds to `batch` that everything up to `bucket`, inclusive, is settled.
     fn put_settled(&self, batch: &mut WriteBatch, bucket: Bucket) {
         batch.put_cf(self.family("meta"), SETTLED_KEY, bucket.to_bytes());
+    }
+
+    /// Adds to `batch` that everything up to `bucket`, inclusive, has no samples any more.
+    pub(crate) fn put_dropped(&self, batch: &mut WriteBatch, bucket: Bucket) {
+        batch.put_cf(self.family("meta"), DROPPED_KEY, bucket.to_bytes());
     }
 }

@@ -1,7 +1,9 @@
 //! Gives the lines of a page their ids, and leaves out those that are not measured.
 
+use std::sync::Arc;
+
 use firetower_model::{Kind, Labels, MetricId, ShapeId};
-use firetower_scrape::{Line, Resolve, SYNTHETIC};
+use firetower_scrape::{LabelLimit, Line, Resolve, SYNTHETIC};
 use firetower_store::Store;
 
 /// Which lines are measured.
@@ -35,20 +37,25 @@ impl Ids {
 }
 
 impl Resolve for Ids {
-    fn resolve(&mut self, line: &Line<'_>) -> Option<MetricId> {
+    fn relabel(&mut self, line: &Line<'_>) -> Result<Option<Labels>, LabelLimit> {
         let is_cumulative = !matches!(line.kind, Kind::Gauge | Kind::Unknown);
         let is_measured = match self.lines {
             Lines::All => true,
             Lines::Cumulative => is_cumulative,
             Lines::Gauges => !is_cumulative,
         };
-        let labels = Labels::new(line.labels.iter().map(|(name, value)| (&**name, &**value)));
-        is_measured.then(|| self.store.intern_metric(&labels, line.kind).ok()).flatten()
+        let labels = || Labels::new(line.labels.iter().map(|(name, value)| (&**name, &**value)));
+        Ok(is_measured.then(labels))
     }
 
-    fn shape(&mut self, metrics: &[MetricId]) -> ShapeId {
+    fn metric(&mut self, labels: &Labels, kind: Kind) -> Option<MetricId> {
+        self.store.intern_metric(labels, kind).ok()
+    }
+
+    fn shape(&mut self, metrics: &[MetricId]) -> Option<(ShapeId, Arc<[MetricId]>)> {
         let whole: Vec<MetricId> = self.leading.iter().chain(metrics).copied().collect();
-        self.store.intern_shape(&whole).expect("a fresh store takes shapes")
+        let shape = self.store.intern_shape(&whole).ok()?;
+        Some((shape, self.store.shape_metrics(shape)?))
     }
 
     fn sharing_key(&self) -> Option<u64> {

@@ -67,6 +67,18 @@ pub(super) fn parse(text: &str) -> Result<Selector, Error> {
     }
 }
 
+/// Reads `text` as a plain selector without a time of its own.
+///
+/// # Errors
+/// As [`parse`], and [`Error::Unsupported`] if it has a range, `offset` or `@`.
+pub(crate) fn matchers(text: &str) -> Result<Vec<Matcher>, Error> {
+    let selector = parse(text)?;
+    if selector.range.is_some() || selector.fixed_at.is_some() || selector.offset_ms != 0 {
+        return Err(Error::Unsupported { what: "a range, `offset` or `@` here" });
+    }
+    Ok(selector.matchers)
+}
+
 fn name_of(expression: &Expr) -> &'static str {
     match expression {
         Expr::Aggregate(_) => "an aggregation",

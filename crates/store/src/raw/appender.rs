@@ -95,6 +95,7 @@ impl Appender {
     /// A metric that was live in the target's last row and is missing or stale in this one ends with a staleness marker.
     /// A row at the time of the last one is left out. One from before that, or from a bucket being settled, has its
     /// values stored loose, each replacing what was there at its moment; it ends nothing. So are `timed` samples.
+    /// Of these, the ones that are older than what is kept are refused and counted.
     ///
     /// # Errors
     /// If the shape is not known, or has another number of metrics. Then nothing is added.
@@ -208,6 +209,9 @@ impl Appender {
         for (column, sample) in &row.timed {
             let Some(metric) = metrics.get(*column as usize) else { continue };
             let bucket = self.store.raw.length.bucket(sample.at);
+            if self.store.is_refused(bucket) {
+                continue;
+            }
             self.store.note_row(&mut batch.0, row.shape, row.target, bucket);
             self.store.put_loose(batch, bucket, &LooseSample { metric: *metric, target: row.target, sample: *sample });
             samples += 1;
@@ -219,6 +223,9 @@ impl Appender {
         self.store.note_row(&mut batch.0, row.shape, row.target, bucket);
         let mut samples = 0;
         for (metric, value) in metrics.iter().zip(&row.values).filter(|(_, value)| value.to_bits() != STALE_BITS) {
+            if self.store.is_refused(bucket) {
+                continue;
+            }
             let sample = Sample { at: row.at, value: *value };
             self.store.put_loose(batch, bucket, &LooseSample { metric: *metric, target: row.target, sample });
             samples += 1;

@@ -255,6 +255,14 @@ impl<'a> Block<'a> {
         self.metrics.last().map(|entry| entry.metric)
     }
 
+    /// Returns how many samples all its metrics and targets have. `None` if it is damaged.
+    pub(crate) fn samples(&self) -> Option<u64> {
+        let of_pattern = |(pattern, _): &(u32, i64)| Reader(self.patterns.get(*pattern as usize)?).varint();
+        let of_metric =
+            |entry: &Entry| self.line_ups.get(entry.line_up)?.times.iter().map(of_pattern).sum::<Option<u64>>();
+        self.metrics.iter().map(of_metric).sum::<Option<u64>>()
+    }
+
     /// Returns the columns of `metric`; `None` if it is not here.
     pub(crate) fn metric(&self, metric: MetricId) -> Option<MetricBlock<'_>> {
         let at = self.metrics.binary_search_by_key(&metric, |entry| entry.metric).ok()?;

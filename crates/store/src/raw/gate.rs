@@ -34,6 +34,14 @@ struct Progress {
     settling: Option<Bucket>,
     /// It got loose samples since that began.
     is_dirty: bool,
+    /// First bucket whose samples are taken; older ones are past retention.
+    first_taken: Option<Bucket>,
+    /// Everything up to here, inclusive, has no samples any more.
+    dropped: Option<Bucket>,
+    /// First bucket whose samples stay, while older ones are being dropped.
+    retiring: Option<Bucket>,
+    /// Older ones got loose samples since that began.
+    is_retired_dirty: bool,
 }
 
 /// Held shared while a batch is written, alone while a settled bucket's rows are taken away.
@@ -43,8 +51,9 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(settled: Option<Bucket>) -> Gate {
-        let progress = Progress { settled, closed: settled, ..Progress::default() };
+    pub(crate) fn new(settled: Option<Bucket>, dropped: Option<Bucket>) -> Gate {
+        let first_taken = dropped.map(Bucket::next);
+        let progress = Progress { settled, closed: settled, dropped, first_taken, ..Progress::default() };
         Gate { writing: RwLock::default(), progress: Mutex::new(progress) }
     }
 
@@ -73,6 +82,8 @@ impl Gate {
         }
         let touches = |settling| touched.loose.is_some_and(|(first, last)| first <= settling && settling <= last);
         progress.is_dirty |= progress.settling.is_some_and(touches);
+        let oldest_loose = touched.loose.map(|(first, _)| first);
+        progress.is_retired_dirty |= oldest_loose.is_some() && oldest_loose < progress.retiring;
         Ok(guard)
     }
 
@@ -107,10 +118,42 @@ impl Gate {
         progress.closed = progress.closed.max(settled);
     }
 
-    /// Closes everything up to `bucket`, inclusive, as if it had been settled.
-    pub(crate) fn skip(&self, bucket: Bucket) {
+    /// Tells whether samples of `bucket` are not past retention.
+    pub(crate) fn is_taken(&self, bucket: Bucket) -> bool {
+        self.progress().first_taken.is_none_or(|first| first <= bucket)
+    }
+
+    /// Takes no samples before `first_taken` from now on.
+    pub(crate) fn refuse(&self, first_taken: Bucket) {
         let mut progress = self.progress();
-        progress.settled = progress.settled.max(Some(bucket));
-        progress.closed = progress.closed.max(Some(bucket));
+        progress.first_taken = progress.first_taken.max(Some(first_taken));
+    }
+
+    /// Returns the last bucket whose samples were dropped.
+    pub(crate) fn dropped(&self) -> Option<Bucket> {
+        self.progress().dropped
+    }
+
+    /// Begins to watch for loose samples before `first_kept`.
+    pub(crate) fn retire(&self, first_kept: Bucket) {
+        let mut progress = self.progress();
+        progress.first_taken = progress.first_taken.max(Some(first_kept));
+        progress.retiring = Some(first_kept);
+        progress.is_retired_dirty = false;
+    }
+
+    /// Tells whether any came.
+    pub(crate) fn is_retired_dirty(&self) -> bool {
+        self.progress().is_retired_dirty
+    }
+
+    /// Notes that everything up to `bucket`, inclusive, was dropped.
+    pub(crate) fn end_retire(&self, bucket: Bucket) {
+        let mut progress = self.progress();
+        progress.retiring = None;
+        progress.is_retired_dirty = false;
+        if bucket > Bucket::MIN {
+            progress.dropped = progress.dropped.max(Some(bucket));
+        }
     }
 }

@@ -28,14 +28,27 @@ pub(crate) fn read_loose_value(value: &[u8]) -> Option<f64> {
 }
 
 impl Store {
-    /// Adds one sample of any age to `batch`; it replaces one at the same moment of the same series.
-    pub fn put_sample(&self, batch: &mut Batch, sample: &LooseSample) {
+    /// Adds one sample to `batch`; it replaces one at the same moment of the same series.
+    ///
+    /// Returns whether it was: one that is older than what is kept is refused and counted.
+    pub fn put_sample(&self, batch: &mut Batch, sample: &LooseSample) -> bool {
         let bucket = self.raw.length.bucket(sample.sample.at);
+        if self.is_refused(bucket) {
+            return false;
+        }
         self.note_lone(&mut batch.0, sample.metric, sample.target, bucket);
         self.put_loose(batch, bucket, sample);
+        true
     }
 
-    /// Adds a loose sample whose (shape, target) or (metric, target) pair is noted already.
+    /// Tells whether a sample of `bucket` is older than what is kept, and counts it if so.
+    pub(crate) fn is_refused(&self, bucket: Bucket) -> bool {
+        let is_refused = !self.raw.gate.is_taken(bucket);
+        self.raw.counters.refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
+        is_refused
+    }
+
+    /// Adds a loose sample whose (shape, target) or (metric, target) pair is noted already, and which is not refused.
     pub(crate) fn put_loose(&self, batch: &mut Batch, bucket: Bucket, sample: &LooseSample) {
         let mut value = [FLOAT; 9];
         value[1..].copy_from_slice(&sample.sample.value.to_bits().to_le_bytes());

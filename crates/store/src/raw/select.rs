@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use firetower_model::sample::STALE_BITS;
 use firetower_model::{Matcher, STALE, Sample, Select, Series, TargetId, TimeRange, Timestamp};
-use rocksdb::{DB, ReadOptions, SnapshotWithThreadMode};
+use rocksdb::{DB, DBPinnableSlice, ReadOptions, SnapshotWithThreadMode};
 
 use crate::database::Store;
 use crate::error::Error;
@@ -46,7 +46,7 @@ impl Select for Store {
 }
 
 /// Returns the pairs to be read first: as many as are read at once, and the rest of the last leader's.
-fn slice(found: &[Candidate]) -> &[Candidate] {
+pub(crate) fn slice(found: &[Candidate]) -> &[Candidate] {
     let mut end = SLICE_PAIRS.min(found.len());
     while end < found.len() && found[end].hash == found[end - 1].hash && found[end].leader == found[end - 1].leader {
         end += 1;
@@ -55,26 +55,26 @@ fn slice(found: &[Candidate]) -> &[Candidate] {
 }
 
 /// The store at one moment, and where in it there is something to read.
-struct Reader<'a> {
-    store: &'a Store,
+pub(crate) struct Reader<'a> {
+    pub(crate) store: &'a Store,
     snapshot: SnapshotWithThreadMode<'a, DB>,
-    range: TimeRange,
+    pub(crate) range: TimeRange,
     /// First bucket that may have rows.
-    unsettled: Bucket,
-    block_buckets: Vec<Bucket>,
+    pub(crate) unsettled: Bucket,
+    pub(crate) block_buckets: Vec<Bucket>,
     loose_buckets: Vec<Bucket>,
 }
 
 /// The samples of one pair, by where they were found; each list in time order.
 #[derive(Default)]
-struct Found {
-    rows: Vec<Sample>,
-    blocks: Vec<Sample>,
-    loose: Vec<Sample>,
+pub(crate) struct Found {
+    pub(crate) rows: Vec<Sample>,
+    pub(crate) blocks: Vec<Sample>,
+    pub(crate) loose: Vec<Sample>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(store: &'a Store, range: TimeRange) -> Result<Reader<'a>, Error> {
+    pub(crate) fn new(store: &'a Store, range: TimeRange) -> Result<Reader<'a>, Error> {
         // Looked up before the snapshot is taken: what is settled by now has no rows in it.
         let unsettled = store.first_unsettled();
         let snapshot = store.db.snapshot();
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the buckets inside the range in which `family` has anything.
-    fn buckets(&self, family: &'static str) -> Result<Vec<Bucket>, Error> {
+    pub(crate) fn buckets(&self, family: &'static str) -> Result<Vec<Bucket>, Error> {
         let mut found = Vec::new();
         let Some((mut next, last)) = self.store.raw.length.buckets(self.range) else { return Ok(found) };
         let mut entries = self.snapshot.raw_iterator_cf(self.store.family(family));
@@ -108,7 +108,7 @@ impl<'a> Reader<'a> {
 
     fn read(&self, pairs: &[Candidate]) -> Result<Vec<Series>, Error> {
         let mut found: Vec<Found> = pairs.iter().map(|_| Found::default()).collect();
-        self.read_blocks(pairs, &mut found)?;
+        self.read_blocks(&self.block_buckets, pairs, &mut found)?;
         self.read_rows(pairs, &mut found)?;
         self.read_loose(pairs, &mut found)?;
         let names = self.store.raw.names.read();
@@ -134,14 +134,25 @@ impl<'a> Reader<'a> {
         Ok(series)
     }
 
-    fn read_blocks(&self, pairs: &[Candidate], found: &mut [Found]) -> Result<(), Error> {
-        if self.block_buckets.is_empty() {
+    /// Returns the value under `key`.
+    pub(crate) fn get(&self, family: &'static str, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, Error> {
+        self.snapshot.get_pinned_cf(self.store.family(family), key).map_err(Error::at("read a block"))
+    }
+
+    /// Reads what the blocks of `buckets`, in order, have of `pairs`.
+    pub(crate) fn read_blocks(
+        &self,
+        buckets: &[Bucket],
+        pairs: &[Candidate],
+        found: &mut [Found],
+    ) -> Result<(), Error> {
+        if buckets.is_empty() {
             return Ok(());
         }
         let mut order: Vec<usize> = (0..pairs.len()).collect();
         order.sort_by_key(|at| (Group::of(pairs[*at].target), pairs[*at].metric));
         let mut entries = self.snapshot.raw_iterator_cf(self.store.family("raw_blocks"));
-        for bucket in &self.block_buckets {
+        for bucket in buckets {
             let mut rest = order.as_slice();
             while let Some(at) = rest.first() {
                 let (group, metric) = (Group::of(pairs[*at].target), pairs[*at].metric);
@@ -185,7 +196,8 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    fn read_rows(&self, pairs: &[Candidate], found: &mut [Found]) -> Result<(), Error> {
+    /// Reads what rows have of `pairs`.
+    pub(crate) fn read_rows(&self, pairs: &[Candidate], found: &mut [Found]) -> Result<(), Error> {
         let mut order: Vec<usize> = (0..pairs.len()).collect();
         order.sort_by_key(|at| (pairs[*at].target, pairs[*at].metric));
         let mut options = ReadOptions::default();
@@ -225,7 +237,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn read_loose(&self, pairs: &[Candidate], found: &mut [Found]) -> Result<(), Error> {
+    /// Reads the loose samples of `pairs`.
+    pub(crate) fn read_loose(&self, pairs: &[Candidate], found: &mut [Found]) -> Result<(), Error> {
         if self.loose_buckets.is_empty() {
             return Ok(());
         }
@@ -252,7 +265,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Merges two lists in time order; of two samples at one moment the first list's stays. Also returns how many did not.
-fn merge(first: Vec<Sample>, second: Vec<Sample>) -> (Vec<Sample>, u64) {
+pub(crate) fn merge(first: Vec<Sample>, second: Vec<Sample>) -> (Vec<Sample>, u64) {
     if first.is_empty() || second.is_empty() {
         return (if first.is_empty() { second } else { first }, 0);
     }

@@ -18,6 +18,7 @@ use crate::raw::key::{Bucket, GROUP_TARGETS, Group, block_key, loose_key, read_l
 use crate::raw::loose::read_loose_value;
 use crate::raw::times::put_pattern;
 use crate::raw::transpose::{Survey, TargetColumns, survey};
+use crate::tiers::SpanWriters;
 
 /// Bytes held for a sample of one target while its rows are turned into columns, with the room that a growing list has to spare.
 const CELL_BYTES: u64 = 12;
@@ -217,11 +218,13 @@ impl Settle {
     fn write_blocks(&mut self, current: &Current, metrics: &[MetricId]) -> Result<(), Error> {
         let start = self.store.raw.length.start(self.bucket).as_millis();
         let mut patterns = Patterns::default();
+        let mut spans = SpanWriters::new(&self.store, self.bucket, current.group, metrics.len());
         let mut columns: Vec<MetricColumns> = metrics.iter().map(|_| MetricColumns::default()).collect();
         for place in 0..GROUP_TARGETS as u8 {
-            self.add_target(current, current.group.target(place), metrics, &mut patterns, &mut columns)?;
+            self.add_target(current, current.group.target(place), metrics, (&mut patterns, &mut columns), &mut spans)?;
         }
         let mut batch = WriteBatch::default();
+        spans.finish(&self.store, metrics, &mut batch);
         let mut writer = BlockWriter::new(&patterns, start);
         let mut put = |(first, block): (MetricId, Vec<u8>)| {
             batch.put_cf(self.store.family("raw_blocks"), block_key(self.bucket, current.group, first), block);
@@ -244,13 +247,14 @@ impl Settle {
         current: &Current,
         target: TargetId,
         metrics: &[MetricId],
-        patterns: &mut Patterns,
-        written: &mut [MetricColumns],
+        (patterns, written): (&mut Patterns, &mut [MetricColumns]),
+        spans: &mut SpanWriters,
     ) -> Result<(), Error> {
         let place = Group::place(target);
         let has_rows = current.survey.targets.binary_search(&target).is_ok();
         if has_rows {
             self.columns.read(&self.store, self.bucket, target, metrics)?;
+            spans.rows(place, &self.columns.times);
         }
         let mut pattern = Vec::new();
         put_pattern(&mut pattern, &self.columns.times);
@@ -261,6 +265,7 @@ impl Settle {
             let whole = column.and_then(|column| column.whole(self.columns.times.len())).filter(|_| !is_loose);
             if let Some(values) = whole {
                 written.add(place, self.columns.times[0], row_pattern, values, &mut self.column_writer);
+                spans.add(at, place, &self.columns.times, values);
                 continue;
             }
             let loose = if is_loose { self.read_loose(*metric, target)? } else { Vec::new() };
@@ -270,6 +275,7 @@ impl Settle {
                 pattern.clear();
                 put_pattern(&mut pattern, &times);
                 written.add(place, *first, patterns.intern(&pattern), &values, &mut self.column_writer);
+                spans.add(at, place, &times, &values);
             }
         }
         Ok(())
@@ -326,9 +332,9 @@ impl Current {
         let mut metrics = Vec::new();
         let mut bytes = 0;
         while let Some((metric, metric_cells)) = self.metrics.front() {
-            // What a column takes in a block is about what its share of the rows took.
+            // What a column takes in a block is about what its share of the rows took; its spans take less than a third.
             let block_bytes = metric_cells * self.survey.row_bytes / cells.max(1);
-            bytes += block_bytes + self.survey.rows_max * CELL_BYTES;
+            bytes += block_bytes + block_bytes / 3 + self.survey.rows_max * CELL_BYTES;
             let is_full = bytes > budget_bytes || metrics.len() == STEP_METRICS_MAX;
             if is_full && !metrics.is_empty() {
                 break;
@@ -341,7 +347,7 @@ impl Current {
 }
 
 /// Merges a series' samples from rows with its loose ones, which count before them; both come in time order.
-fn lay_over(rows: impl Iterator<Item = (i64, f64)>, loose: Vec<(i64, f64)>) -> (Vec<i64>, Vec<f64>) {
+pub(crate) fn lay_over(rows: impl Iterator<Item = (i64, f64)>, loose: Vec<(i64, f64)>) -> (Vec<i64>, Vec<f64>) {
     let mut merged = Vec::new();
     let mut loose = loose.into_iter().peekable();
     for row in rows {

@@ -1,5 +1,7 @@
 //! Any sequence of appends, settling, retention and restarts reads back as a plain map says.
 
+mod spans;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use super::{metric, ms, open, select, target};
 use crate::database::{Batch, Store};
 use crate::raw::appender::Appender;
 use crate::raw::loose::LooseSample;
+use crate::tiers::Cutoffs;
 
 const BUCKET_MS: i64 = 100_000;
 const METRICS: usize = 6;
@@ -61,18 +64,33 @@ struct Last {
 struct Model {
     /// Bits, and whether they came loose, by (target, metric) and time.
     series: BTreeMap<(usize, usize), BTreeMap<i64, (u64, bool)>>,
+    /// The same, with what has been dropped since.
+    history: BTreeMap<(usize, usize), BTreeMap<i64, f64>>,
+    /// First bucket of each tier of spans.
+    spans_kept: [i64; 2],
     last: BTreeMap<usize, Last>,
     /// Last bucket that takes no rows.
     closed: i64,
     settled: i64,
+    /// Last bucket without samples.
+    dropped: i64,
+    /// First bucket whose loose samples are taken.
+    first_taken: i64,
     newest: i64,
 }
 
 impl Model {
     fn put(&mut self, target: usize, metric: usize, at: i64, value: f64, is_loose: bool) {
+        if !is_loose || at.div_euclid(BUCKET_MS) >= self.first_taken {
+            self.take(target, metric, at, value, is_loose);
+        }
+    }
+
+    fn take(&mut self, target: usize, metric: usize, at: i64, value: f64, is_loose: bool) {
         let samples = self.series.entry((target, metric)).or_default();
         if is_loose || samples.get(&at).is_none_or(|held| !held.1) {
             samples.insert(at, (value.to_bits(), is_loose));
+            self.history.entry((target, metric)).or_default().insert(at, value);
         }
     }
 
@@ -99,7 +117,7 @@ impl Model {
             return;
         }
         for metric in old.iter().filter(|metric| !SHAPES[shape].contains(metric)) {
-            self.put(target, *metric, at, STALE, true);
+            self.take(target, *metric, at, STALE, true);
         }
         self.last.insert(target, Last { at, live });
     }
@@ -138,7 +156,14 @@ impl Run {
         // Names become durable with whatever is committed next.
         store.commit(Batch::default()).unwrap();
         let appender = store.appender().unwrap();
-        let model = Model { closed: i64::MIN, settled: i64::MIN, ..Model::default() };
+        let model = Model {
+            closed: i64::MIN,
+            settled: i64::MIN,
+            dropped: i64::MIN,
+            first_taken: i64::MIN,
+            spans_kept: [i64::MIN; 2],
+            ..Model::default()
+        };
         Run { dir, store: Some(store), appender: Some(appender), model }
     }
 
@@ -200,13 +225,18 @@ impl Run {
     }
 
     fn retain(&mut self, cutoff: i64) {
-        self.store().retain_raw(ms(cutoff)).unwrap();
-        let first_kept = cutoff.div_euclid(BUCKET_MS);
+        let (five_minutes, one_hour) = (cutoff - 3 * BUCKET_MS, cutoff - 7 * BUCKET_MS);
+        let cutoffs = Cutoffs { raw: ms(cutoff), five_minutes: ms(five_minutes), one_hour: ms(one_hour) };
+        for (kept, cutoff) in self.model.spans_kept.iter_mut().zip([five_minutes, one_hour]) {
+            *kept = (*kept).max(cutoff.div_euclid(BUCKET_MS));
+        }
+        self.store().retire(&cutoffs).unwrap().run().unwrap();
+        self.model.first_taken = self.model.first_taken.max(cutoff.div_euclid(BUCKET_MS));
+        let first_kept = cutoff.div_euclid(BUCKET_MS).min(self.model.settled.saturating_add(1));
+        self.model.dropped = self.model.dropped.max(first_kept - 1);
         for samples in self.model.series.values_mut() {
             samples.retain(|at, _| at.div_euclid(BUCKET_MS) >= first_kept);
         }
-        self.model.closed = self.model.closed.max(first_kept - 1);
-        self.model.settled = self.model.settled.max(first_kept - 1);
     }
 
     fn reopen(&mut self) {
@@ -216,6 +246,7 @@ impl Run {
         self.appender = Some(store.appender().unwrap());
         self.store = Some(store);
         self.model.closed = self.model.settled;
+        self.model.first_taken = self.model.dropped.saturating_add(1);
         let settled = self.model.settled;
         self.model.last.retain(|_, last| last.at.div_euclid(BUCKET_MS) > settled);
     }
@@ -248,6 +279,7 @@ proptest! {
             run.take(step);
             if at % 16 == 0 {
                 run.check(range);
+                run.check_spans(range);
             }
         }
         run.check(TimeRange::ALL);
@@ -258,5 +290,9 @@ proptest! {
         }
         run.check(range);
         run.check(TimeRange::ALL);
+        run.check_spans(TimeRange::ALL);
+        run.model.settled = run.store().raw.gate.settled().map_or(i64::MIN, |settled| i64::from(settled.0));
+        run.retain(run.model.newest);
+        run.check_spans(TimeRange::ALL);
     }
 }

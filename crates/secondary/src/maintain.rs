@@ -1,0 +1,62 @@
+//! Keeping the store in shape: settling what is over, dropping what is old or too much.
+
+use std::time::Duration;
+
+use firetower_daemon::{Clock, blocking};
+use firetower_store::{Cutoffs, Retire, Store};
+use firetower_topology::Retention;
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+
+/// How often closed buckets are settled and old ones dropped.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
+/// Memory that settling may use for samples, in bytes.
+const SETTLE_BYTES: usize = 32 << 20;
+
+/// Settles closed buckets and drops old ones, until `cancel`.
+///
+/// Settling comes first: what is dropped leaves its spans behind.
+pub(crate) async fn maintain(
+    store: Store,
+    retention: Retention,
+    late_window: Duration,
+    clock: Clock,
+    cancel: CancellationToken,
+) -> Result<(), Error> {
+    let mut ticks = interval(MAINTAIN_EVERY);
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let now = clock.now();
+        while let Some(mut settle) = blocking(|| store.settle_due(now, late_window, SETTLE_BYTES))? {
+            while blocking(|| settle.step())? {
+                if cancel.is_cancelled() {
+                    return Ok(());
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let cutoffs = Cutoffs {
+            raw: now - retention.raw,
+            five_minutes: now - retention.five_minutes,
+            one_hour: now - retention.one_hour,
+        };
+        drop_buckets(blocking(|| store.retire(&cutoffs))?, &cancel).await?;
+        if retention.bytes > 0
+            && let Some(retire) = blocking(|| store.retire_for_bytes(retention.bytes))?
+        {
+            drop_buckets(retire, &cancel).await?;
+        }
+    }
+}
+
+async fn drop_buckets(mut retire: Retire, cancel: &CancellationToken) -> Result<(), Error> {
+    while !cancel.is_cancelled() && blocking(|| retire.step())? {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}

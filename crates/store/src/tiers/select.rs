@@ -1,0 +1,254 @@
+//! Answering selectors with spans: kept ones, and for the rest those of the samples.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+
+use firetower_model::{Labels, Matcher, Sample, SelectSpans, Span, SpanSeries, SpanTier, TimeRange, Timestamp};
+
+use super::block::{Place, SpanBlock};
+use super::make::ROW_TIMES;
+use super::pieces::{Piece, cut, join, roll_up};
+use super::timing::RowTimes;
+use super::{family, step_ms};
+use crate::database::Store;
+use crate::error::Error;
+use crate::raw::candidates::{Candidate, candidates};
+use crate::raw::key::{Bucket, Group, block_key};
+use crate::raw::select::{Found, Reader, merge, slice};
+
+/// Pieces of one series, by bucket and then step.
+type Pieces = BTreeMap<Bucket, Vec<Piece>>;
+
+impl SelectSpans for Store {
+    type Error = Error;
+
+    /// They are those of the samples, wherever they are read from: kept spans as far as the tier goes and nothing came
+    /// afterwards, samples for the rest. Where two pairs with equal final labels have spans of one step and no samples any
+    /// more, the lower target's counts, as [`crate::StoreStats::duplicates_merged`] says.
+    fn select_spans(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        tier: SpanTier,
+    ) -> Result<impl Iterator<Item = Result<Vec<SpanSeries>, Error>>, Error> {
+        let reader = SpanReader::new(self, whole_steps(range, step_ms(tier)), tier)?;
+        let found = match self.raw.length.buckets(reader.raw.range) {
+            Some((first, last)) => candidates(&self.raw.names.read(), matchers, first, last),
+            None => Vec::new(),
+        };
+        let mut done = 0;
+        Ok(std::iter::from_fn(move || {
+            while done < found.len() {
+                let slice = slice(&found[done..]);
+                done += slice.len();
+                match reader.read(slice) {
+                    Ok(series) if series.is_empty() => {}
+                    result => return Some(result),
+                }
+            }
+            None
+        }))
+    }
+}
+
+/// Returns the steps that `range` touches; what is inside is the same for each moment of a step.
+fn whole_steps(range: TimeRange, step_ms: i64) -> TimeRange {
+    if range.start >= range.end {
+        return range;
+    }
+    let start = range.start.as_millis().div_euclid(step_ms).saturating_mul(step_ms);
+    let last = (range.end.as_millis() - 1).div_euclid(step_ms);
+    let end = last.saturating_add(1).saturating_mul(step_ms);
+    TimeRange { start: Timestamp::from_millis(start), end: Timestamp::from_millis(end) }
+}
+
+/// The store at one moment.
+struct SpanReader<'a> {
+    raw: Reader<'a>,
+    tier: SpanTier,
+    /// Settled buckets that the tier has.
+    kept: Vec<Bucket>,
+}
+
+impl<'a> SpanReader<'a> {
+    fn new(store: &'a Store, range: TimeRange, tier: SpanTier) -> Result<SpanReader<'a>, Error> {
+        let raw = Reader::new(store, range)?;
+        let mut kept = raw.buckets(family(tier))?;
+        // Spans of a bucket that is still being settled may not be whole.
+        kept.retain(|bucket| *bucket < raw.unsettled);
+        Ok(SpanReader { raw, tier, kept })
+    }
+
+    fn read(&self, pairs: &[Candidate]) -> Result<Vec<SpanSeries>, Error> {
+        let mut found: Vec<Found> = pairs.iter().map(|_| Found::default()).collect();
+        self.raw.read_loose(pairs, &mut found)?;
+        let replaced = self.replaced(pairs, &mut found);
+        self.read_samples(pairs, &replaced, &mut found)?;
+        let mut kept = self.read_kept(pairs, &replaced)?;
+        let names = self.raw.store.raw.names.read();
+        let mut series = Vec::new();
+        let mut at = 0;
+        // The leader of a group says which final labels may be equal; they still have to be compared.
+        for group in pairs.chunk_by(|a, b| a.leader == b.leader && a.hash == b.hash) {
+            let mut alike: Vec<(Labels, Vec<Sample>, Pieces)> = Vec::new();
+            for pair in group {
+                let (samples, pieces) = (std::mem::take(&mut found[at]), std::mem::take(&mut kept[at]));
+                at += 1;
+                let samples = merge(samples.loose, merge(samples.blocks, samples.rows).0).0;
+                let Some((under, (over, _))) = names.target(pair.target).zip(names.metric(pair.metric)) else {
+                    continue;
+                };
+                let labels = under.overlaid(&over);
+                match alike.iter_mut().find(|earlier| earlier.0 == labels) {
+                    Some(earlier) => {
+                        let (merged, dropped) = merge(std::mem::take(&mut earlier.1), samples);
+                        earlier.1 = merged;
+                        let dropped = dropped + add_pieces(&mut earlier.2, pieces);
+                        self.raw.store.raw.counters.merged.fetch_add(dropped, Ordering::Relaxed);
+                    }
+                    None => alike.push((labels, samples, pieces)),
+                }
+            }
+            for (labels, samples, mut pieces) in alike {
+                self.add_samples(&samples, &mut pieces);
+                let spans = self.whole(pieces);
+                if !spans.is_empty() {
+                    series.push(SpanSeries { labels, spans });
+                }
+            }
+        }
+        Ok(series)
+    }
+
+    /// Returns for each pair the buckets in which samples count in place of kept spans.
+    ///
+    /// Those that got samples since they were settled, and all for pairs that may share their final labels, as long as
+    /// there are samples. Loose samples of buckets without are left out.
+    fn replaced(&self, pairs: &[Candidate], found: &mut [Found]) -> Vec<Vec<Bucket>> {
+        let length = self.raw.store.raw.length;
+        let has_samples = |bucket: &Bucket| self.raw.block_buckets.binary_search(bucket).is_ok();
+        let is_alike =
+            |a: Option<&Candidate>, b: &Candidate| a.is_some_and(|a| (a.leader, a.hash) == (b.leader, b.hash));
+        let mut replaced = Vec::with_capacity(pairs.len());
+        for (at, (pair, found)) in pairs.iter().zip(found).enumerate() {
+            let is_shared = is_alike(pairs.get(at + 1), pair) || is_alike(at.checked_sub(1).map(|at| &pairs[at]), pair);
+            let is_kept = |bucket: &Bucket| self.kept.binary_search(bucket).is_ok();
+            found.loose.retain(|sample| {
+                let bucket = length.bucket(sample.at);
+                has_samples(&bucket) || !is_kept(&bucket)
+            });
+            let mut buckets: Vec<Bucket> = if is_shared {
+                self.kept.iter().copied().filter(has_samples).collect()
+            } else {
+                found.loose.iter().map(|sample| length.bucket(sample.at)).filter(is_kept).collect()
+            };
+            buckets.dedup();
+            replaced.push(buckets);
+        }
+        replaced
+    }
+
+    fn read_samples(&self, pairs: &[Candidate], replaced: &[Vec<Bucket>], found: &mut [Found]) -> Result<(), Error> {
+        let is_not_kept = |bucket: &Bucket| self.kept.binary_search(bucket).is_err();
+        let others: Vec<Bucket> = self.raw.block_buckets.iter().copied().filter(is_not_kept).collect();
+        self.raw.read_blocks(&others, pairs, found)?;
+        let mut by_bucket: BTreeMap<Bucket, Vec<usize>> = BTreeMap::new();
+        for (at, buckets) in replaced.iter().enumerate() {
+            buckets.iter().for_each(|bucket| by_bucket.entry(*bucket).or_default().push(at));
+        }
+        for (bucket, places) in &by_bucket {
+            let some: Vec<Candidate> = places.iter().map(|at| pairs[*at]).collect();
+            let mut some_found: Vec<Found> = places.iter().map(|at| std::mem::take(&mut found[*at])).collect();
+            self.raw.read_blocks(&[*bucket], &some, &mut some_found)?;
+            places.iter().zip(some_found).for_each(|(at, some)| found[*at] = some);
+        }
+        if !by_bucket.is_empty() {
+            found.iter_mut().for_each(|found| found.blocks.sort_by_key(|sample| sample.at));
+        }
+        self.raw.read_rows(pairs, found)
+    }
+
+    fn read_kept(&self, pairs: &[Candidate], replaced: &[Vec<Bucket>]) -> Result<Vec<Pieces>, Error> {
+        let mut kept: Vec<Pieces> = vec![Pieces::new(); pairs.len()];
+        let mut order: Vec<usize> = (0..pairs.len()).collect();
+        order.sort_by_key(|at| (pairs[*at].metric, pairs[*at].target));
+        let is_same_block = |a: &usize, b: &usize| {
+            pairs[*a].metric == pairs[*b].metric && Group::of(pairs[*a].target) == Group::of(pairs[*b].target)
+        };
+        for bucket in &self.kept {
+            let start = self.raw.store.raw.length.start(*bucket).as_millis();
+            let place = Place { step_ms: step_ms(self.tier), start };
+            let (mut row_times, mut no_rows) = (HashMap::new(), RowTimes::default());
+            for chunk in order.chunk_by(is_same_block) {
+                let (metric, group) = (pairs[chunk[0]].metric, Group::of(pairs[chunk[0]].target));
+                let key = block_key(*bucket, group, metric);
+                let Some(bytes) = self.raw.get(family(self.tier), &key)? else { continue };
+                let corrupt = || Error::corrupt("spans", &key);
+                let block = SpanBlock::open(&bytes, place).ok_or_else(corrupt)?;
+                let rows = match row_times.entry(group) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(vacant) if block.needs_row_times() => {
+                        vacant.insert(self.row_times(*bucket, group, start)?)
+                    }
+                    Entry::Vacant(_) => &mut no_rows,
+                };
+                for at in chunk.iter().filter(|at| !replaced[**at].contains(bucket)) {
+                    let target = Group::place(pairs[*at].target);
+                    if block.has(target) {
+                        let mut pieces = Vec::new();
+                        block.read(target, rows, &mut pieces).ok_or_else(corrupt)?;
+                        kept[*at].insert(*bucket, pieces);
+                    }
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    fn row_times(&self, bucket: Bucket, group: Group, start: i64) -> Result<RowTimes, Error> {
+        let key = block_key(bucket, group, ROW_TIMES);
+        let Some(bytes) = self.raw.get(family(self.tier), &key)? else { return Ok(RowTimes::default()) };
+        RowTimes::from_bytes(&bytes, start).ok_or_else(|| Error::corrupt("times of rows", &key))
+    }
+
+    fn add_samples(&self, samples: &[Sample], pieces: &mut Pieces) {
+        let length = self.raw.store.raw.length;
+        let [five_ms, hour_ms] = SpanTier::ALL.map(step_ms);
+        for same in samples.chunk_by(|a, b| length.bucket(a.at) == length.bucket(b.at)) {
+            let times: Vec<i64> = same.iter().map(|sample| sample.at.as_millis()).collect();
+            let values: Vec<f64> = same.iter().map(|sample| sample.value).collect();
+            let mut found = Vec::new();
+            cut(&times, &values, five_ms, &mut found);
+            if self.tier == SpanTier::Hour {
+                let five = std::mem::take(&mut found);
+                roll_up(&five, five_ms, hour_ms, &mut found);
+            }
+            pieces.insert(length.bucket(same[0].at), found);
+        }
+    }
+
+    /// Returns the spans of the steps inside the range, their pieces merged.
+    fn whole(&self, pieces: Pieces) -> Vec<(Timestamp, Span)> {
+        let mut joined = Vec::new();
+        pieces.into_values().flatten().for_each(|piece| join(&mut joined, piece));
+        let start = |piece: &Piece| Timestamp::from_millis(piece.step.saturating_mul(step_ms(self.tier)));
+        let spans = joined.iter().map(|piece| (start(piece), piece.span));
+        spans.filter(|(start, _)| self.raw.range.contains(*start)).collect()
+    }
+}
+
+/// Adds the pieces of a pair with equal final labels where `pieces` has none; returns how many samples were left out.
+fn add_pieces(pieces: &mut Pieces, others: Pieces) -> u64 {
+    let mut dropped = 0;
+    for (bucket, others) in others {
+        let here = pieces.entry(bucket).or_default();
+        for other in others {
+            match here.binary_search_by_key(&other.step, |piece| piece.step) {
+                Ok(_) => dropped += other.span.samples,
+                Err(at) => here.insert(at, other),
+            }
+        }
+    }
+    dropped
+}
