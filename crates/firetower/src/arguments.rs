@@ -34,6 +34,11 @@ pub(crate) enum Command {
     Health(HealthArguments),
     /// Ask a monitor for a selector: `up{job="node"}`, `up[10m]`
     Query(QueryArguments),
+    /// Look into a data directory
+    Store {
+        #[command(subcommand)]
+        command: StoreCommand,
+    },
     /// Start a small tree of real processes on this host and show it
     Demo(DemoArguments),
     /// Run a program until standard input closes
@@ -206,6 +211,25 @@ pub(crate) struct QueryArguments {
     pub ask: Ask,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Say who has how many series, and what takes the room; works while the monitor runs
+    Analyze(AnalyzeArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AnalyzeArguments {
+    /// The data directory
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// How many of each kind to list at most
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    pub limit: usize,
+    /// How to show it
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// Stop by itself after this time, and fail unless every target was seen with full coverage
@@ -282,6 +306,8 @@ mod tests {
         check("firetower check metrics --format json page", Some(ErrorKind::InvalidValue));
         check("firetower check metrics", Some(ErrorKind::MissingRequiredArgument));
         check("firetower check keys", None);
+        check("firetower store analyze --data d --limit 5 -o json", None);
+        check("firetower store analyze", Some(ErrorKind::MissingRequiredArgument));
         check("firetower leash -- prometheus-node-exporter --web.listen-address=127.0.0.1:9100", None);
     }
 

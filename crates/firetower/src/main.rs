@@ -13,6 +13,7 @@ mod roles;
 mod run;
 mod show;
 mod stop;
+mod store;
 mod table;
 
 use std::process::ExitCode;
@@ -45,6 +46,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Status(ask) => show::status(&ask)?,
         Command::Health(arguments) => show::health(&arguments)?,
         Command::Query(arguments) => show::query(&arguments)?,
+        Command::Store { command } => store::store(&command)?,
         Command::Demo(arguments) => return demo::demo(arguments),
         Command::Leash(arguments) => return leash::leash(&arguments),
     }
