@@ -22,8 +22,9 @@ impl SelectSpans for Fake {
         tier: SpanTier,
     ) -> Result<impl Iterator<Item = Result<Vec<SpanSeries>, Infallible>>, Infallible> {
         let mut span = Span::EMPTY;
-        let values = [(1, 2.5), (16, f64::NAN), (31, 4.0)];
-        values.map(|(at, value)| span.push(Sample { at: Timestamp::from_millis(at * 1_000), value }));
+        for (at, value) in [(1, 2.5), (16, f64::NAN), (31, 4.0)] {
+            span.push(Sample { at: Timestamp::from_millis(at * 1_000), value });
+        }
         let special = Span { samples: 1, special: 1, ..Span::EMPTY };
         let next = Timestamp::from_millis(tier.step().as_millis() as i64);
         let spans = [(Timestamp::from_millis(0), span), (next, special)];
