@@ -66,6 +66,8 @@ struct Model {
     series: BTreeMap<(usize, usize), BTreeMap<i64, (u64, bool)>>,
     /// The same, with what has been dropped since.
     history: BTreeMap<(usize, usize), BTreeMap<i64, f64>>,
+    /// The latest cutoff of samples.
+    cutoff: i64,
     /// First bucket of each tier of spans.
     spans_kept: [i64; 2],
     last: BTreeMap<usize, Last>,
@@ -225,6 +227,9 @@ impl Run {
     }
 
     fn retain(&mut self, cutoff: i64) {
+        // Time does not go back, nor do cutoffs.
+        let cutoff = cutoff.max(self.model.cutoff);
+        self.model.cutoff = cutoff;
         let (five_minutes, one_hour) = (cutoff - 3 * BUCKET_MS, cutoff - 7 * BUCKET_MS);
         let cutoffs = Cutoffs { raw: ms(cutoff), five_minutes: ms(five_minutes), one_hour: ms(one_hour) };
         for (kept, cutoff) in self.model.spans_kept.iter_mut().zip([five_minutes, one_hour]) {
