@@ -14,13 +14,23 @@
 //! assert!(page.value(3, growing, 1) >= page.value(3, growing, 0));
 //! ```
 
+mod containers;
+mod digits;
 mod log;
 mod measure;
+mod motion;
 mod names;
 mod page;
+mod pages;
+mod recorded;
+mod roster;
 mod server;
 
+pub use containers::Containers;
 pub use log::{Log, Response, read_log};
 pub use measure::{Percentiles, Process, Reading, Schedule, schedule_of};
 pub use page::{Behaviour, Line, Page};
-pub use server::{Fleet, FleetOptions};
+pub use pages::Pages;
+pub use recorded::Recorded;
+pub use roster::Churn;
+pub use server::{Explosion, Fleet, FleetOptions};

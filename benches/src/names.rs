@@ -10,8 +10,40 @@ pub(crate) struct Family {
     pub(crate) help: String,
     /// How its lines behave.
     pub(crate) behaviour: Behaviour,
+    /// What is measured, without whose it is: which values are plausible follows from it.
+    pub(crate) field: &'static str,
     /// Label sets of its lines, in braces; empty for a line without labels.
     pub(crate) labels: Vec<String>,
+}
+
+impl Family {
+    /// Returns its `# HELP` and `# TYPE` lines.
+    pub(crate) fn comments(&self) -> String {
+        let kind = if self.behaviour == Behaviour::Growing { "counter" } else { "gauge" };
+        format!("# HELP {0} {1}\n# TYPE {0} {kind}\n", self.name, self.help)
+    }
+}
+
+/// Returns the metric that says how often its target was scraped.
+pub(crate) fn scrapes(name: &str) -> Family {
+    Family {
+        name: name.into(),
+        help: "How often this target was scraped before.".into(),
+        behaviour: Behaviour::Growing,
+        field: "scrapes",
+        labels: vec![String::new()],
+    }
+}
+
+/// Returns the metric that names the target.
+pub(crate) fn node() -> Family {
+    Family {
+        name: "node_uname_info".into(),
+        help: "Labeled system information as provided by the uname system call.".into(),
+        behaviour: Behaviour::Constant,
+        field: "info",
+        labels: vec!["{machine=\"x86_64\",nodename=\"{node}\",sysname=\"Linux\"}".into()],
+    }
 }
 
 const CONSTANT_PARTS: [&str; 12] =
@@ -48,21 +80,21 @@ const GROWING_FIELDS: [&str; 10] = [
     "completed",
     "merged",
     "seconds",
-    "pgfault",
+    "io_time_seconds",
     "InSegs",
-    "OutDatagrams",
+    "guest_seconds",
     "running_seconds",
     "processed",
 ];
 const MOVING_PARTS: [&str; 8] = ["memory", "sockstat", "filesystem", "load", "pressure", "procs", "hwmon", "entropy"];
 const MOVING_FIELDS: [&str; 8] =
-    ["available_bytes", "inuse", "free_inodes", "average", "cached_bytes", "running", "temp_celsius", "dirty_pages"];
+    ["available_bytes", "inuse", "free_inodes", "average", "cached_bytes", "waiting_ratio", "temp_celsius", "dirty_pages"];
 /// How many lines the families of one behaviour have, in turns.
 const LINES_PER_FAMILY: [usize; 6] = [1, 4, 8, 1, 4, 2];
 
 /// Returns families of `behaviour` with `lines` lines in all.
 pub(crate) fn families(behaviour: Behaviour, lines: usize) -> Vec<Family> {
-    let (parts, fields, suffix): (&[&str], &[&str], &str) = match behaviour {
+    let (parts, fields, suffix): (&[&str], &[&'static str], &str) = match behaviour {
         Behaviour::Constant => (&CONSTANT_PARTS, &CONSTANT_FIELDS, ""),
         Behaviour::Growing => (&GROWING_PARTS, &GROWING_FIELDS, "_total"),
         Behaviour::Moving => (&MOVING_PARTS, &MOVING_FIELDS, "_now"),
@@ -71,7 +103,8 @@ pub(crate) fn families(behaviour: Behaviour, lines: usize) -> Vec<Family> {
     let mut missing = lines;
     let mut turn = 0;
     while missing > 0 {
-        let (part, field) = (parts[turn % parts.len()], fields[turn / parts.len() % fields.len()]);
+        // Both turn at each family, so that small pages have all kinds of fields too.
+        let (part, field) = (parts[turn % parts.len()], fields[(turn + turn / parts.len()) % fields.len()]);
         let round = turn / (parts.len() * fields.len());
         let again = if round == 0 { String::new() } else { format!("_{round}") };
         let count = LINES_PER_FAMILY[turn % LINES_PER_FAMILY.len()].min(missing);
@@ -79,6 +112,7 @@ pub(crate) fn families(behaviour: Behaviour, lines: usize) -> Vec<Family> {
             name: format!("node_{part}_{field}{again}{suffix}"),
             help: format!("{} field {field}{again}.", part.replace('_', " ")),
             behaviour,
+            field,
             labels: (0..count).map(|at| label_set(turn, at, count)).collect(),
         });
         missing -= count;

@@ -1,5 +1,9 @@
-//! What a target says: which lines its page has, and which values.
+//! What a simulated node_exporter says: which lines its page has, and which values.
 
+use std::ops::Range;
+
+use crate::digits::{write_hundredths, write_integer};
+use crate::motion::{Moment, Motion, mix};
 use crate::names::{self, Family};
 
 /// How a line's value goes from scrape to scrape.
@@ -7,9 +11,9 @@ use crate::names::{self, Family};
 pub enum Behaviour {
     /// Never changes.
     Constant,
-    /// Grows with every scrape: a counter.
+    /// Grows, often or rarely: a counter.
     Growing,
-    /// Jumps about.
+    /// Goes up and down.
     Moving,
 }
 
@@ -22,7 +26,21 @@ pub struct Line {
     pub labels: String,
     /// How its value goes.
     pub behaviour: Behaviour,
-    decimals: bool,
+    motion: Motion,
+    /// Whether a unit of its motion is a hundredth of the metric's.
+    is_fine: bool,
+    has_decimals: bool,
+    /// Whether it is on some pages only.
+    is_fickle: bool,
+    head: Head,
+}
+
+/// The text of a line before its value.
+#[derive(Clone, Debug)]
+struct Head {
+    text: String,
+    /// Where in `text` the target's name goes.
+    node_at: Option<usize>,
 }
 
 impl Line {
@@ -40,6 +58,12 @@ const CONSTANT_PERCENT: usize = 48;
 const GROWING_PERCENT: usize = 33;
 /// The two lines of [`SCRAPES`] and the target's name.
 const OWN_LINES: usize = 2;
+/// Of an unlike fleet: share of the lines with a label whose value has the target's name, in percent.
+const NAMING_PERCENT: u64 = 30;
+/// Of an unlike fleet: share of the lines that come and go, in percent.
+const FICKLE_PERCENT: u64 = 1;
+/// For so many scrapes a line that comes and goes stays, or stays away.
+const FICKLE_SCRAPES: u64 = 4;
 
 /// The page that all targets of a fleet have, but for one label and the values.
 ///
@@ -48,16 +72,16 @@ const OWN_LINES: usize = 2;
 pub struct Page {
     seed: u64,
     reset_every: u64,
+    is_unlike: bool,
     lines: Vec<Line>,
-    /// Text before the value of each line: comments of its metric if it is the first of it, name and labels.
-    heads: Vec<Head>,
+    metrics: Vec<Metric>,
 }
 
+/// Lines of one name, which stand together.
 #[derive(Clone, Debug)]
-struct Head {
-    text: String,
-    /// Where in `text` the target's name goes, for the one line that has it.
-    node_at: Option<usize>,
+struct Metric {
+    comments: String,
+    lines: Range<usize>,
 }
 
 impl Page {
@@ -70,26 +94,18 @@ impl Page {
         let constant = (series * CONSTANT_PERCENT / 100).saturating_sub(1);
         let growing = (series * GROWING_PERCENT / 100).saturating_sub(1);
         let moving = series - OWN_LINES - constant - growing;
-        let mut families = vec![
-            Family {
-                name: SCRAPES.into(),
-                help: "How often this target was scraped before.".into(),
-                behaviour: Behaviour::Growing,
-                labels: vec![String::new()],
-            },
-            Family {
-                name: "node_uname_info".into(),
-                help: "Labeled system information as provided by the uname system call.".into(),
-                behaviour: Behaviour::Constant,
-                labels: vec!["{machine=\"x86_64\",nodename=\"{node}\",sysname=\"Linux\"}".into()],
-            },
-        ];
+        let mut families = vec![names::scrapes(SCRAPES), names::node()];
         families.extend(names::families(Behaviour::Constant, constant));
         families.extend(names::families(Behaviour::Growing, growing));
         families.extend(names::families(Behaviour::Moving, moving));
         families.sort_by(|a, b| a.name.cmp(&b.name));
-        let (lines, heads) = families.iter().flat_map(lines_of).unzip();
-        Page { seed, reset_every: 0, lines, heads }
+        let mut page = Page { seed, reset_every: 0, is_unlike: false, lines: Vec::new(), metrics: Vec::new() };
+        for family in &families {
+            let first = page.lines.len();
+            page.lines.extend(family.labels.iter().enumerate().map(|(at, labels)| line_of(family, labels, first + at)));
+            page.metrics.push(Metric { comments: family.comments(), lines: first..page.lines.len() });
+        }
+        page
     }
 
     /// Lets every counter start again from zero each `scrapes` scrapes; 0 for never.
@@ -99,16 +115,47 @@ impl Page {
         self
     }
 
-    /// Gives every eighth line that is not constant two decimals, as seconds and loads have.
+    /// Gives seconds and loads the two decimals that they really have.
     #[must_use]
     pub fn with_decimals(mut self) -> Page {
+        self.lines.iter_mut().for_each(|line| line.has_decimals = line.is_fine);
+        self
+    }
+
+    /// Makes the values as random as their digits allow; with decimals, every eighth line that changes has some.
+    #[must_use]
+    pub fn with_uniform_values(mut self) -> Page {
         for (at, line) in self.lines.iter_mut().enumerate() {
-            line.decimals = at % 8 == 3 && line.behaviour != Behaviour::Constant && line.name != SCRAPES;
+            if matches!(line.motion, Motion::Scrapes | Motion::One) {
+                continue;
+            }
+            line.motion = Motion::uniform(line.behaviour, mix(at as u64));
+            line.is_fine = at % 8 == 3 && line.behaviour != Behaviour::Constant;
+            line.has_decimals &= line.is_fine;
         }
         self
     }
 
-    /// Returns its lines, in order.
+    /// Makes pages that share little: 30 % of the lines name the target, 1 % come and go, and metrics stand in an order
+    /// of each target's own, their lines in one of each page's own.
+    #[must_use]
+    pub fn unlike(mut self) -> Page {
+        self.is_unlike = true;
+        for (at, line) in self.lines.iter_mut().enumerate() {
+            if matches!(line.motion, Motion::Scrapes | Motion::One) {
+                continue;
+            }
+            let dice = mix(mix(at as u64)) % 100;
+            line.is_fickle = dice < FICKLE_PERCENT;
+            if (FICKLE_PERCENT..FICKLE_PERCENT + NAMING_PERCENT).contains(&dice) {
+                line.labels = with_label(&line.labels, "origin=\"{node}/exporter\"");
+                line.head = head_of(&line.name, &line.labels);
+            }
+        }
+        self
+    }
+
+    /// Returns its lines, in the order in which [`Page::value`] counts them.
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
@@ -128,203 +175,122 @@ impl Page {
 
     /// Returns what `target` says in line `at` when it is scraped for the `scrape`th time, counted from 0.
     pub fn value(&self, target: usize, at: usize, scrape: u64) -> f64 {
-        let number = self.number(target, at, scrape);
-        if self.lines[at].decimals { number as f64 / 100.0 } else { number as f64 }
-    }
-
-    /// Appends the page that `target` shows when it is scraped for the `scrape`th time, counted from 0.
-    pub fn render(&self, target: usize, scrape: u64, page: &mut Vec<u8>) {
-        for (at, head) in self.heads.iter().enumerate() {
-            match head.node_at {
-                None => page.extend_from_slice(head.text.as_bytes()),
-                Some(node_at) => {
-                    page.extend_from_slice(&head.text.as_bytes()[..node_at]);
-                    page.extend_from_slice(Page::node_name(target).as_bytes());
-                    page.extend_from_slice(&head.text.as_bytes()[node_at..]);
-                }
-            }
-            let number = self.number(target, at, scrape);
-            if self.lines[at].decimals {
-                write_hundredths(number, page)
-            } else {
-                write_integer(number, page)
-            }
-            page.push(b'\n');
-        }
-    }
-
-    /// Returns the value, in hundredths if the line has decimals; below 2^48.
-    fn number(&self, target: usize, at: usize, scrape: u64) -> u64 {
         let line = &self.lines[at];
-        if line.name == SCRAPES {
-            return scrape;
+        let number = line.motion.at(self.dice(target, at), Moment::new(scrape, self.reset_every));
+        if line.has_decimals { number as f64 / 100.0 } else { number as f64 }
+    }
+
+    /// Tells whether line `at` is on the page that `target` shows when it is scraped for the `scrape`th time.
+    pub fn is_shown(&self, target: usize, at: usize, scrape: u64) -> bool {
+        !self.lines[at].is_fickle || mix(self.dice(target, at) ^ (scrape / FICKLE_SCRAPES)).is_multiple_of(2)
+    }
+
+    /// Returns how many bits of a sample no coder can know from the samples before it, over all lines of `target`.
+    pub fn entropy_bits(&self, target: usize) -> f64 {
+        let bits = |(at, line): (usize, &Line)| line.motion.entropy_bits(self.dice(target, at));
+        self.lines.iter().enumerate().map(bits).sum::<f64>() / self.lines.len() as f64
+    }
+
+    /// Appends the page that `target` shows when it is scraped for the `scrape`th time, counted from 0, and returns how
+    /// many samples it has.
+    pub fn render(&self, target: usize, scrape: u64, page: &mut Vec<u8>) -> u64 {
+        self.render_exploded(target, scrape, 1, page)
+    }
+
+    /// As [`Page::render`], with each line `copies` times: all but the first have a label that tells them apart.
+    pub fn render_exploded(&self, target: usize, scrape: u64, copies: usize, page: &mut Vec<u8>) -> u64 {
+        let node = Page::node_name(target);
+        let moment = Moment::new(scrape, self.reset_every);
+        let mut samples = 0;
+        for turn in 0..self.metrics.len() {
+            let metric = &self.metrics[self.metric_at(target, turn)];
+            page.extend_from_slice(metric.comments.as_bytes());
+            for turn in 0..metric.lines.len() {
+                let at = metric.lines.start + self.line_at(target, scrape, turn, metric.lines.len());
+                let line = &self.lines[at];
+                if line.is_fickle && !self.is_shown(target, at, scrape) {
+                    continue;
+                }
+                for copy in 0..copies {
+                    line.head.write(&node, copy, page);
+                    let number = line.motion.at(self.dice(target, at + copy * self.lines.len()), moment);
+                    let write = if line.has_decimals { write_hundredths } else { write_integer };
+                    write(number, page);
+                    page.push(b'\n');
+                }
+                samples += copies as u64;
+            }
         }
-        if line.name == "node_uname_info" {
-            return 1;
+        samples
+    }
+
+    /// Returns what decides of one series: the same at each scrape.
+    fn dice(&self, target: usize, at: usize) -> u64 {
+        mix(self.seed ^ mix((target as u64) << 32 | at as u64))
+    }
+
+    /// Returns which metric stands at place `turn` on the pages of `target`.
+    fn metric_at(&self, target: usize, turn: usize) -> usize {
+        let count = self.metrics.len();
+        if self.is_unlike { (turn + mix(target as u64) as usize % count) % count } else { turn }
+    }
+
+    /// Returns which of the `count` lines of a metric stands at place `turn` of them.
+    fn line_at(&self, target: usize, scrape: u64, turn: usize, count: usize) -> usize {
+        if self.is_unlike { (turn + mix(target as u64 ^ scrape << 32) as usize % count) % count } else { turn }
+    }
+}
+
+impl Head {
+    fn write(&self, node: &str, copy: usize, page: &mut Vec<u8>) {
+        let text = self.text.as_bytes();
+        if copy > 0 {
+            let text = self.text.trim_end().replace("{node}", node);
+            let (name, labels) = text.split_at(text.find('{').unwrap_or(text.len()));
+            let labels = with_label(labels, &format!("copy=\"{copy}\""));
+            return page.extend_from_slice(format!("{name}{labels} ").as_bytes());
         }
-        let own = mix(self.seed ^ mix((target as u64) << 32 | at as u64));
-        let magnitude = 10u64.pow(3 + (mix(at as u64) % 9) as u32);
-        match line.behaviour {
-            Behaviour::Constant if own.is_multiple_of(2) => 0,
-            Behaviour::Constant => own % magnitude,
-            Behaviour::Moving => magnitude / 2 + mix(own ^ scrape) % (magnitude / 10),
-            Behaviour::Growing => {
-                let step = 1 + own % (magnitude / 1000 + 9);
-                let lives = scrape.checked_div(self.reset_every).unwrap_or(0);
-                let since_reset = scrape - lives * self.reset_every;
-                let base = if lives == 0 { own % magnitude } else { 0 };
-                base + step * since_reset + mix(own ^ scrape) % step
+        match self.node_at {
+            None => page.extend_from_slice(text),
+            Some(node_at) => {
+                page.extend_from_slice(&text[..node_at]);
+                page.extend_from_slice(node.as_bytes());
+                page.extend_from_slice(&text[node_at + "{node}".len()..]);
             }
         }
     }
 }
 
-fn lines_of(family: &Family) -> Vec<(Line, Head)> {
-    let kind = if family.behaviour == Behaviour::Growing { "counter" } else { "gauge" };
-    let comments = format!("# HELP {0} {1}\n# TYPE {0} {kind}\n", family.name, family.help);
-    let line = |(at, labels): (usize, &String)| {
-        let comments = if at == 0 { comments.as_str() } else { "" };
-        let text = format!("{comments}{}{labels} ", family.name);
-        let node_at = text.find("{node}");
-        let head = Head { text: text.replace("{node}", ""), node_at };
-        let (name, labels) = (family.name.clone(), labels.clone());
-        (Line { name, labels, behaviour: family.behaviour, decimals: false }, head)
+fn line_of(family: &Family, labels: &str, at: usize) -> Line {
+    let (motion, is_fine) = match family.field {
+        "scrapes" => (Motion::Scrapes, false),
+        "info" => (Motion::One, false),
+        field => Motion::lifelike(family.behaviour, field, mix(at as u64)),
     };
-    family.labels.iter().enumerate().map(line).collect()
-}
-
-/// Scrambles `x`.
-///
-/// Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014): the finaliser of SplitMix64.
-fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-/// From here on node_exporter writes numbers with an exponent, as Go's `%g` does.
-const EXPONENT_FROM: u64 = 1_000_000;
-
-fn write_integer(number: u64, page: &mut Vec<u8>) {
-    let mut buffer = [0u8; 20];
-    let digits = digits(number, &mut buffer);
-    if number < EXPONENT_FROM {
-        page.extend_from_slice(digits);
-        return;
-    }
-    let exponent = digits.len() - 1;
-    let kept = digits.iter().rposition(|digit| *digit != b'0').map_or(1, |last| last + 1);
-    page.push(digits[0]);
-    if kept > 1 {
-        page.push(b'.');
-        page.extend_from_slice(&digits[1..kept]);
-    }
-    page.extend_from_slice(&[b'e', b'+', b'0' + (exponent / 10) as u8, b'0' + (exponent % 10) as u8]);
-}
-
-fn write_hundredths(number: u64, page: &mut Vec<u8>) {
-    let mut buffer = [0u8; 20];
-    page.extend_from_slice(digits(number / 100, &mut buffer));
-    let (tenths, hundredths) = ((number / 10 % 10) as u8, (number % 10) as u8);
-    match (tenths, hundredths) {
-        (0, 0) => {}
-        (_, 0) => page.extend_from_slice(&[b'.', b'0' + tenths]),
-        _ => page.extend_from_slice(&[b'.', b'0' + tenths, b'0' + hundredths]),
+    Line {
+        name: family.name.clone(),
+        labels: labels.to_owned(),
+        behaviour: family.behaviour,
+        motion,
+        is_fine,
+        has_decimals: false,
+        is_fickle: false,
+        head: head_of(&family.name, labels),
     }
 }
 
-fn digits(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
-    let mut at = buffer.len();
-    loop {
-        at -= 1;
-        buffer[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &buffer[at..];
-        }
+fn head_of(name: &str, labels: &str) -> Head {
+    let text = format!("{name}{labels} ");
+    Head { node_at: text.find("{node}"), text }
+}
+
+/// Adds `label` to a label set in braces, or makes one of it alone.
+fn with_label(labels: &str, label: &str) -> String {
+    match labels.strip_suffix('}') {
+        None => format!("{{{label}}}"),
+        Some(before) => format!("{before},{label}}}"),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Values of the sample lines of `text`, in order.
-    fn values(text: &str) -> Vec<f64> {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        lines.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn a_page_reads_back_as_its_values() {
-        for page in [Page::new(1, 200), Page::new(2, 50).with_resets(3), Page::new(3, 1000).with_decimals()] {
-            for (target, scrape) in [(0, 0), (17, 1), (4999, 12_345)] {
-                let mut text = Vec::new();
-                page.render(target, scrape, &mut text);
-                let expected: Vec<f64> = (0..page.lines().len()).map(|at| page.value(target, at, scrape)).collect();
-                assert_eq!(values(std::str::from_utf8(&text).unwrap()), expected);
-            }
-        }
-    }
-
-    #[test]
-    fn every_series_is_there_once() {
-        for series in [2, 50, 200, 1000, 3000] {
-            let page = Page::new(1, series);
-            assert_eq!(page.lines().len(), series);
-            let names: std::collections::BTreeSet<_> =
-                page.lines().iter().map(|line| (&line.name, &line.labels)).collect();
-            assert_eq!(names.len(), series, "of {series}");
-        }
-    }
-
-    #[test]
-    fn behaviours_have_their_shares_and_bytes() {
-        let page = Page::new(1, 1000);
-        let share = |behaviour| page.lines().iter().filter(|line| line.behaviour == behaviour).count();
-        assert_eq!([Behaviour::Constant, Behaviour::Growing, Behaviour::Moving].map(share), [480, 330, 190]);
-        for series in [200, 1000] {
-            let mut text = Vec::new();
-            Page::new(1, series).with_decimals().render(0, 5, &mut text);
-            let bytes = text.len() / series;
-            assert!((108..=118).contains(&bytes), "{bytes} bytes of page a sample of {series}");
-        }
-    }
-
-    #[test]
-    fn lines_do_as_they_say() {
-        let page = Page::new(9, 200);
-        for (at, line) in page.lines().iter().enumerate() {
-            let values: Vec<f64> = (0..50).map(|scrape| page.value(3, at, scrape)).collect();
-            let changes = values.windows(2).filter(|pair| pair[0] != pair[1]).count();
-            match line.behaviour {
-                Behaviour::Constant => assert_eq!(changes, 0),
-                Behaviour::Growing => assert!(values.is_sorted() && changes > 0, "{line:?}: {values:?}"),
-                Behaviour::Moving => assert!(changes > 40, "{line:?}: {values:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn counters_start_again_from_zero() {
-        let page = Page::new(9, 50).with_resets(10);
-        let at = page.lines().iter().position(|line| line.name.starts_with("node_") && line.is_cumulative()).unwrap();
-        assert!(page.value(0, at, 10) < page.value(0, at, 9));
-        assert!(page.value(0, at, 20) < page.value(0, at, 19));
-    }
-
-    #[test]
-    fn numbers_are_written_as_go_writes_them() {
-        let check = |number: u64, expected: &str| {
-            let mut text = Vec::new();
-            write_integer(number, &mut text);
-            assert_eq!(std::str::from_utf8(&text), Ok(expected));
-        };
-        check(0, "0");
-        check(999_999, "999999");
-        check(1_000_000, "1e+06");
-        check(8_338_436_096, "8.338436096e+09");
-        check(1_200_000_000_000, "1.2e+12");
-    }
-}
+mod tests;

@@ -3,28 +3,36 @@
 //! HTTP by hand: the answer to a `GET` is one write of head and page, connections stay open, and nothing is
 //! allocated per target but a counter.
 
-use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+mod connection;
+mod shared;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
-use crate::log::{Log, Response};
 use crate::page::Page;
+use crate::pages::Pages;
+use crate::roster::Churn;
 
-/// A request longer than this is refused.
-const REQUEST_BYTES_MAX: usize = 16 * 1024;
+use connection::connection;
+use shared::Shared;
+
 /// How much of the log is lost at most if the fleet itself is killed.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
 /// How long responses under way may take once the fleet is told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
-const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// How many times its series an exploded target exposes.
+const EXPLOSION: usize = 100;
+/// Stands for never.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Which targets a fleet has, and how they answer. The last ones are hung, those before slow, those before malformed.
 #[derive(Clone, Debug)]
@@ -37,6 +45,8 @@ pub struct FleetOptions {
     pub targets: usize,
     /// Whether to compress for clients that take gzip.
     pub gzip: bool,
+    /// After how many scrapes a target's compressed pages come again; 0 for never.
+    pub gzip_cycle: u64,
     /// How many targets answer after `latency` only.
     pub slow: usize,
     /// How long the slow ones take.
@@ -45,8 +55,34 @@ pub struct FleetOptions {
     pub hung: usize,
     /// How many targets show a page with a line that is no sample in the middle.
     pub malformed: usize,
+    /// Which of the targets are replaced, and when.
+    pub churn: Option<Churn>,
+    /// Which target exposes a hundred times its series, and from when on.
+    pub explosion: Option<Explosion>,
     /// Where to write what was served.
     pub log: Option<PathBuf>,
+    /// Where to write the targets for `file_sd_configs`.
+    pub file_sd: Option<PathBuf>,
+}
+
+/// A target that suddenly exposes a hundred times its series, written as `TARGET@SECONDS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explosion {
+    /// Which.
+    pub target: usize,
+    /// How long after the fleet began.
+    pub after: Duration,
+}
+
+impl FromStr for Explosion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Explosion, String> {
+        let parts =
+            text.split_once('@').and_then(|(target, seconds)| Some((target.parse().ok()?, seconds.parse().ok()?)));
+        let (target, seconds) = parts.ok_or_else(|| format!("{text:?} is not TARGET@SECONDS, like 17@60"))?;
+        Ok(Explosion { target, after: Duration::from_secs(seconds) })
+    }
 }
 
 /// A fleet that listens.
@@ -57,37 +93,21 @@ pub struct Fleet {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    options: FleetOptions,
-    page: Page,
-    scrapes: Vec<AtomicU64>,
-    log: Log,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
-    Well,
-    Malformed,
-    Slow,
-    Hung,
-}
-
 impl Fleet {
-    /// Opens the ports and the log.
+    /// Opens the ports and the log, and writes down the targets.
     ///
     /// # Errors
-    /// If a port is taken or the log cannot be made.
-    pub async fn bind(options: FleetOptions, page: Page) -> io::Result<Fleet> {
+    /// If a port is taken, or a file cannot be made.
+    pub async fn bind(options: FleetOptions, pages: Pages) -> io::Result<Fleet> {
         let mut listeners = Vec::new();
         for at in 0..options.ports {
             let port = if options.listen.port() == 0 { 0 } else { options.listen.port() + at };
             listeners.push(TcpListener::bind(SocketAddr::new(options.listen.ip(), port)).await?);
         }
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<Vec<_>>>()?;
-        let log = Log::create(options.log.as_deref())?;
-        let scrapes = (0..options.targets).map(|_| AtomicU64::new(0)).collect();
-        Ok(Fleet { listeners, addresses, shared: Arc::new(Shared { options, page, scrapes, log }) })
+        let fleet = Fleet { listeners, addresses, shared: Arc::new(Shared::new(options, pages)?) };
+        write_file_sd(&fleet.shared, &fleet.addresses)?;
+        Ok(fleet)
     }
 
     /// Returns the address of the first port, where `/served` is too.
@@ -95,35 +115,28 @@ impl Fleet {
         self.addresses[0]
     }
 
-    /// Returns the fleet as Prometheus's `file_sd_configs` read it.
-    pub fn file_sd(&self) -> serde_json::Value {
-        let group = |target: usize| {
-            serde_json::json!({
-                "targets": [self.addresses[target % self.addresses.len()].to_string()],
-                "labels": {
-                    "__metrics_path__": format!("/t/{target}/metrics"),
-                    "instance": format!("{}:9100", Page::node_name(target)),
-                },
-            })
-        };
-        (0..self.shared.options.targets).map(group).collect()
-    }
-
     /// Serves until `stop` is cancelled, then finishes the responses under way.
     ///
     /// # Errors
-    /// If the log cannot be written.
+    /// If the log or the targets cannot be written.
     pub async fn serve(self, stop: CancellationToken) -> io::Result<()> {
         let mut listening = JoinSet::new();
         for listener in self.listeners {
             listening.spawn(accept_loop(listener, Arc::clone(&self.shared), stop.clone()));
         }
-        let mut flush = tokio::time::interval(FLUSH_EVERY);
+        let mut flush = interval(FLUSH_EVERY);
+        let churn = self.shared.options.churn;
+        let mut replace = interval(churn.map_or(NEVER, |churn| churn.every));
+        replace.tick().await;
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 _ = flush.tick() => self.shared.log.flush()?,
+                _ = replace.tick() => {
+                    self.shared.replace(churn.map_or(0, |churn| churn.percent));
+                    write_file_sd(&self.shared, &self.addresses)?;
+                }
             }
         }
         let drained = tokio::time::timeout(DRAIN, async { while listening.join_next().await.is_some() {} });
@@ -132,6 +145,28 @@ impl Fleet {
         }
         self.shared.log.flush()
     }
+}
+
+/// Writes the targets as Prometheus's `file_sd_configs` read them, in one go.
+fn write_file_sd(shared: &Shared, addresses: &[SocketAddr]) -> io::Result<()> {
+    let Some(path) = &shared.options.file_sd else { return Ok(()) };
+    let group = |target: usize| {
+        serde_json::json!({
+            "targets": [addresses[target % addresses.len()].to_string()],
+            "labels": {
+                "__metrics_path__": format!("/t/{target}/metrics"),
+                "instance": format!("{}:9100", Page::node_name(target)),
+            },
+        })
+    };
+    let groups: serde_json::Value = shared.targets().into_iter().map(group).collect();
+    replace_file(path, &groups.to_string())
+}
+
+fn replace_file(path: &Path, text: &str) -> io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    std::fs::write(&unfinished, text)?;
+    std::fs::rename(&unfinished, path)
 }
 
 async fn accept_loop(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
@@ -153,131 +188,4 @@ async fn accept_loop(listener: TcpListener, shared: Arc<Shared>, stop: Cancellat
         }
     }
     while connections.join_next().await.is_some() {}
-}
-
-/// Answers requests one after the other until the client leaves or the fleet stops; a client's faults end it silently.
-async fn connection(mut stream: TcpStream, shared: Arc<Shared>, stop: CancellationToken) {
-    let _ = stream.set_nodelay(true);
-    let mut request = Vec::new();
-    loop {
-        let head_bytes = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            read = read_head(&mut stream, &mut request) => match read {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) | Err(_) => return,
-            },
-        };
-        let answered = answer(&mut stream, &request[..head_bytes], &shared, &stop).await;
-        if answered.is_err() {
-            return;
-        }
-        request.drain(..head_bytes);
-    }
-}
-
-/// Reads until `request` begins with a whole head and returns its length; `None` if the client has left.
-async fn read_head(stream: &mut TcpStream, request: &mut Vec<u8>) -> io::Result<Option<usize>> {
-    loop {
-        if let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") {
-            return Ok(Some(end + 4));
-        }
-        if request.len() > REQUEST_BYTES_MAX {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        if stream.read_buf(request).await? == 0 {
-            return Ok(None);
-        }
-    }
-}
-
-async fn answer(stream: &mut TcpStream, head: &[u8], shared: &Shared, stop: &CancellationToken) -> io::Result<()> {
-    let requested_ms = now_ms();
-    let head = String::from_utf8_lossy(head);
-    let path = head.split(' ').nth(1).unwrap_or("");
-    if path == "/served" {
-        let (responses, samples) = shared.log.totals();
-        let body = format!("{{\"responses\":{responses},\"samples\":{samples}}}\n");
-        return stream.write_all(&message("200 OK", "application/json", "", body.as_bytes())).await;
-    }
-    let target =
-        path.strip_prefix("/t/").and_then(|rest| rest.split_once("/metrics")).and_then(|(at, _)| at.parse().ok());
-    let Some(target) = target.filter(|target| *target < shared.options.targets) else {
-        return stream.write_all(&message("404 Not Found", "text/plain", "", b"no such target\n")).await;
-    };
-    let mood = shared.mood(target);
-    match mood {
-        Mood::Well | Mood::Malformed => {}
-        Mood::Slow => tokio::time::sleep(shared.options.latency).await,
-        Mood::Hung => return wait_until_left(stream, stop).await,
-    }
-    let is_gzip = shared.options.gzip && accepts_gzip(&head);
-    let scrape = shared.scrapes[target].fetch_add(1, Ordering::Relaxed);
-    stream.write_all(&shared.metrics(target, scrape, is_gzip)?).await?;
-    let samples = if mood == Mood::Malformed { 0 } else { shared.page.lines().len() as u64 };
-    shared.log.add(Response { target, scrape, requested_ms, samples })
-}
-
-/// Takes whatever the client sends until it closes the connection.
-async fn wait_until_left(stream: &mut TcpStream, stop: &CancellationToken) -> io::Result<()> {
-    let mut ignored = [0u8; 1024];
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            read = stream.read(&mut ignored) => if read? == 0 { break },
-        }
-    }
-    Err(io::ErrorKind::ConnectionAborted.into())
-}
-
-impl Shared {
-    fn mood(&self, target: usize) -> Mood {
-        let from_end = self.options.targets - target;
-        let FleetOptions { hung, slow, malformed, .. } = self.options;
-        match from_end {
-            n if n <= hung => Mood::Hung,
-            n if n <= hung + slow => Mood::Slow,
-            n if n <= hung + slow + malformed => Mood::Malformed,
-            _ => Mood::Well,
-        }
-    }
-
-    /// Returns the whole answer, head and page.
-    fn metrics(&self, target: usize, scrape: u64, is_gzip: bool) -> io::Result<Vec<u8>> {
-        let mut page = Vec::with_capacity(self.page.lines().len() * 120);
-        self.page.render(target, scrape, &mut page);
-        if self.mood(target) == Mood::Malformed {
-            let middle = page.len() / 2;
-            let line_at =
-                page[middle..].iter().position(|byte| *byte == b'\n').map_or(page.len(), |end| middle + end + 1);
-            page.splice(line_at..line_at, *b"this is { no sample\n");
-        }
-        if !is_gzip {
-            return Ok(message("200 OK", EXPOSITION, "", &page));
-        }
-        let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        zipped.write_all(&page)?;
-        Ok(message("200 OK", EXPOSITION, "Content-Encoding: gzip\r\n", &zipped.finish()?))
-    }
-}
-
-fn accepts_gzip(head: &str) -> bool {
-    head.lines().any(|line| {
-        let line = line.to_ascii_lowercase();
-        line.starts_with("accept-encoding:") && line.contains("gzip")
-    })
-}
-
-fn message(status: &str, content_type: &str, more: &str, body: &[u8]) -> Vec<u8> {
-    let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n{more}Content-Length: {length}\r\n\r\n");
-    let mut message = Vec::with_capacity(head.len() + length);
-    message.extend_from_slice(head.as_bytes());
-    message.extend_from_slice(body);
-    message
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
