@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use firetower_topology::{Retention, parse_duration};
 
 /// Watches servers from a tree of monitors: secondaries pull, primaries gather, a global aggregator answers.
+/// How much time a block of raw samples may cover.
+const BLOCK_LENGTHS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
+
 #[derive(Debug, Parser)]
 #[command(name = "firetower", version, about, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -109,6 +113,9 @@ pub(crate) struct SecondaryArguments {
     /// How long to keep data
     #[arg(long, value_name = "raw=DURATION", requires = "standalone", value_parser = parse_retention)]
     pub retention: Option<Retention>,
+    /// How much time a block of raw samples covers, 2h unless said otherwise; only a new data directory takes it
+    #[arg(long, value_name = "DURATION", value_parser = parse_block)]
+    pub block: Option<Duration>,
     #[command(flatten)]
     pub running: RunningArguments,
 }
@@ -250,6 +257,12 @@ pub(crate) struct LeashArguments {
     pub program: Vec<OsString>,
 }
 
+/// Reads the length of a block, which must hold a few scrapes and, so that its offsets fit, no more than a day.
+fn parse_block(text: &str) -> Result<Duration, String> {
+    let block = parse_duration(text)?;
+    if BLOCK_LENGTHS.contains(&block) { Ok(block) } else { Err("a block covers from 1m to 1d".to_owned()) }
+}
+
 /// Reads `raw=100y,5m=1y`: what is not named keeps its default, but no tier is shorter than the one before it.
 fn parse_retention(text: &str) -> Result<Retention, String> {
     let mut retention = Retention::default();
@@ -290,6 +303,8 @@ mod tests {
         check("firetower global --topology t.yaml --data d --node global-0 --grace 3s", None);
         check("firetower secondary --topology t.yaml --data d", None);
         check("firetower secondary --standalone --http 127.0.0.1:0 --data d --retention raw=100y", None);
+        check("firetower secondary --topology t.yaml --data d --block 10m", None);
+        check("firetower secondary --topology t.yaml --data d --block 10s", Some(ErrorKind::ValueValidation));
         check("firetower secondary --data d", Some(ErrorKind::MissingRequiredArgument));
         check("firetower secondary --standalone --data d", Some(ErrorKind::MissingRequiredArgument));
         let both = "firetower secondary --standalone --http a:1 --topology t.yaml --data d";

@@ -87,12 +87,18 @@ pub(crate) struct StandaloneSetup {
     pub retention: Retention,
     /// Name servers in place of the system's, if there are any.
     pub name_servers: Vec<SocketAddr>,
+    /// How much time a block of raw samples covers in a new data directory, if not as usual.
+    pub block: Option<Duration>,
     /// How long stopping may take.
     pub grace: Duration,
 }
 
-/// Runs a secondary of the topology until `cancel`.
-pub(crate) async fn secondary(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
+/// Runs a secondary of the topology until `cancel`; in a new data directory a block covers `block`, or what is usual.
+pub(crate) async fn secondary(
+    setup: MonitorSetup,
+    block: Option<Duration>,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
     let setup = firetower_secondary::Setup {
         surroundings: surroundings(&setup.name_servers),
         datacenter: setup.datacenter()?,
@@ -102,6 +108,7 @@ pub(crate) async fn secondary(setup: MonitorSetup, cancel: CancellationToken) ->
         topology: setup.topology,
         node: setup.node,
         data: setup.data,
+        block,
         grace: setup.grace,
     };
     Ok(firetower_secondary::run(setup, cancel).await?)
@@ -123,6 +130,7 @@ pub(crate) async fn standalone(setup: StandaloneSetup, cancel: CancellationToken
         reload: Arc::new(read_again),
         data: setup.data,
         retention: setup.retention,
+        block: setup.block,
         grace: setup.grace,
     };
     Ok(firetower_secondary::run_standalone(setup, cancel).await?)

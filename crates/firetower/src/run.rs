@@ -18,9 +18,10 @@ pub(crate) fn secondary(arguments: SecondaryArguments) -> anyhow::Result<()> {
     let Some(topology) = arguments.topology else {
         return standalone(arguments);
     };
+    let block = arguments.block;
     let arguments = MonitorArguments { topology, place: arguments.place, running: arguments.running };
     let setup = setup(&arguments, |place| matches!(place, Place::Secondary(..)), "secondary")?;
-    start(&arguments.running.process, |cancel| roles::secondary(setup, cancel))
+    start(&arguments.running.process, |cancel| roles::secondary(setup, block, cancel))
 }
 
 fn standalone(arguments: SecondaryArguments) -> anyhow::Result<()> {
@@ -28,8 +29,8 @@ fn standalone(arguments: SecondaryArguments) -> anyhow::Result<()> {
     let RunningArguments { data, grace, name_servers, process } = arguments.running;
     load::check_reach(&[&http], process.insecure)?;
     let retention = arguments.retention.unwrap_or_default();
-    let scrape_config = arguments.scrape_config;
-    let setup = StandaloneSetup { scrape_config, http, data, retention, name_servers, grace };
+    let SecondaryArguments { scrape_config, block, .. } = arguments;
+    let setup = StandaloneSetup { scrape_config, http, data, retention, name_servers, block, grace };
     start(&process, |cancel| roles::standalone(setup, cancel))
 }
 

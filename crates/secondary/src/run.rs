@@ -46,6 +46,8 @@ pub struct Setup {
     pub base: PathBuf,
     /// Its data directory.
     pub data: PathBuf,
+    /// How much time a block of raw samples covers in a new data directory, if not as usual.
+    pub block: Option<Duration>,
     /// Where HTTP is answered.
     pub http: Listener,
     /// Reads the topology again; the complaints if it is refused.
@@ -64,6 +66,8 @@ pub struct StandaloneSetup {
     pub base: PathBuf,
     /// Its data directory.
     pub data: PathBuf,
+    /// How much time a block of raw samples covers in a new data directory, if not as usual.
+    pub block: Option<Duration>,
     /// How long data is kept.
     pub retention: Retention,
     /// Where HTTP is answered.
@@ -79,9 +83,9 @@ pub struct StandaloneSetup {
 /// # Errors
 /// If it cannot start, or something fails that it cannot go on without.
 pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
-    let Setup { surroundings, topology, datacenter, node, base: folder, data, http, reload, grace } = setup;
+    let Setup { surroundings, topology, datacenter, node, base: folder, data, block, http, reload, grace } = setup;
     let clock = surroundings.clock.clone();
-    let store = blocking(|| open_store(&data, &surroundings))?;
+    let store = blocking(|| open_store(&data, block, &surroundings))?;
     let parents: Vec<String> = datacenter.primaries.iter().map(|primary| primary.name.clone()).collect();
     let outlet = Outlet::open(&store, &parents)?;
     let place = (&datacenter.region, &datacenter.name);
@@ -169,9 +173,10 @@ fn reloading(
 /// # Errors
 /// If it cannot start, or something fails that it cannot go on without.
 pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -> Result<(), Error> {
-    let StandaloneSetup { surroundings, scrape_configs, base: folder, data, retention, http, reload, grace } = setup;
+    let StandaloneSetup { surroundings, scrape_configs, base: folder, data, block, retention, http, reload, grace } =
+        setup;
     let clock = surroundings.clock.clone();
-    let store = blocking(|| open_store(&data, &surroundings))?;
+    let store = blocking(|| open_store(&data, block, &surroundings))?;
     let status = NodeStatus::silent("standalone", Role::Secondary, "", "", http.local_address());
     let status = status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), clock.now());
     // It sends no rows.
@@ -385,8 +390,16 @@ async fn scrape(
     Ok(())
 }
 
-fn open_store(data: &std::path::Path, surroundings: &Surroundings) -> Result<Store, firetower_store::Error> {
-    Store::open(data, &Options::new(surroundings.clock.now(), surroundings.random.next_u64()))
+fn open_store(
+    data: &std::path::Path,
+    block: Option<Duration>,
+    surroundings: &Surroundings,
+) -> Result<Store, firetower_store::Error> {
+    let mut options = Options::new(surroundings.clock.now(), surroundings.random.next_u64());
+    if let Some(block) = block {
+        options.bucket = block;
+    }
+    Store::open(data, &options)
 }
 
 fn persisted_assignment(store: &Store) -> Result<Option<Assignment>, Error> {
