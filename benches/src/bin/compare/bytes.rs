@@ -63,7 +63,7 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
 /// Reads the counters in the middle between two closes, so that whole windows lie between the readings.
 fn one(options: &Options, common: &Common) -> Result<Sent> {
     let directory = Directory::make(common, &format!("bytes-{}", common.targets))?;
-    let fleet = Fleet::start(common, directory.path())?;
+    let fleet = Fleet::start(common, directory.path(), &[])?;
     let tree = Tree::start(common, directory.path())?;
     let window_ms = (common.window_seconds * 1_000) as i64;
     let from_ms = (now_ms().div_euclid(window_ms) + 1 + options.warmup_windows) * window_ms + window_ms * 2 / 3;
@@ -71,9 +71,8 @@ fn one(options: &Options, common: &Common) -> Result<Sent> {
     let before = read(&tree)?;
     sleep_until(from_ms + options.windows * window_ms);
     let after = read(&tree)?;
-    for one in [tree.secondary, tree.primary, tree.global, fleet.running] {
-        one.stop()?;
-    }
+    tree.stop()?;
+    fleet.running.stop()?;
     let windows = options.windows as f64;
     Ok(Sent {
         payload_bytes: (after.payload_bytes - before.payload_bytes) / windows,

@@ -35,7 +35,7 @@ struct Delay {
 /// Polls the global aggregator from each window's end on.
 pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
     let directory = Directory::make(common, "freshness")?;
-    let fleet = Fleet::start(common, directory.path())?;
+    let fleet = Fleet::start(common, directory.path(), &[])?;
     let tree = Tree::start(common, directory.path())?;
     let window_ms = (common.window_seconds * 1_000) as i64;
     let first_ms = (now_ms().div_euclid(window_ms) + 1 + options.warmup_windows) * window_ms;
@@ -43,9 +43,8 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
     for window in 0..options.windows {
         delays.push(watch(&tree.global_url, first_ms + window * window_ms, window_ms)?);
     }
-    for one in [tree.secondary, tree.primary, tree.global, fleet.running] {
-        one.stop()?;
-    }
+    tree.stop()?;
+    fleet.running.stop()?;
     let visible = Percentiles::new(delays.iter().map(|delay| delay.visible).collect());
     let whole = Percentiles::new(delays.iter().map(|delay| delay.whole).collect());
     let mut rows =

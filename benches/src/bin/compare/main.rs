@@ -1,11 +1,15 @@
-//! `compare`: measures the tree, and Debian's Prometheus beside it, over the same simulated fleet.
+//! `compare`: measures the tree, and Debian's Prometheus and VictoriaMetrics beside it, over the same simulated fleet.
 
 #![allow(clippy::print_stdout, reason = "its figures are its output")]
 
 mod bytes;
+mod cardinality;
+mod churn;
 mod freshness;
 mod peers;
+mod restart;
 mod run;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -13,7 +17,10 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(version, about = "Measures the tree, and Debian's Prometheus beside it, over the same simulated fleet")]
+#[command(
+    version,
+    about = "Measures the tree, and Debian's Prometheus and VictoriaMetrics beside it, over the same simulated fleet"
+)]
 struct Arguments {
     #[command(subcommand)]
     what: What,
@@ -23,12 +30,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Processor, memory, punctuality: Prometheus and a secondary with its primary attached, in turns.
+    /// Processor, memory, punctuality, disk: the peers and a secondary with its primary attached, in turns.
     Peers(peers::Options),
     /// Bytes a window from secondary to primary, for fleets of two sizes.
     Bytes(bytes::Options),
     /// How long after its end a window is visible at the global aggregator.
     Freshness(freshness::Options),
+    /// A secondary killed and started again: how soon it is ready, whether anything durable is lost.
+    Restart(restart::Options),
+    /// Memory and disk while a share of the targets is replaced again and again.
+    Churn(churn::Options),
+    /// One target suddenly exposes a hundred times its series: what that costs the others.
+    Cardinality(cardinality::Options),
 }
 
 /// What every measurement takes.
@@ -49,6 +62,22 @@ struct Common {
     /// Lets the fleet compress its pages.
     #[arg(long, global = true)]
     gzip: bool,
+    /// After how many scrapes a target's compressed pages come again, so that the fleet compresses each once; 0 for never.
+    #[arg(long, global = true, default_value_t = 0)]
+    gzip_cycle: u64,
+    /// Makes pages that share little: lines that name the target, that come and go, in orders that differ.
+    #[arg(long, global = true)]
+    unlike: bool,
+    /// Lets the fleet show containers whose pods come and go.
+    #[arg(long, global = true)]
+    cadvisor: bool,
+    /// Lets the fleet show the recorded pages in a directory.
+    #[arg(long, global = true, value_name = "DIR")]
+    recorded: Option<PathBuf>,
+    /// Shortens the secondary's blocks to this, like 2m, so that some settle while it is measured; they wait for late
+    /// samples for 30 s then, or a window if that is longer.
+    #[arg(long, global = true, value_name = "DURATION")]
+    block: Option<String>,
     /// The firetower binary; without it the one beside this program.
     #[arg(long, global = true)]
     firetower: Option<PathBuf>,
@@ -69,6 +98,9 @@ fn main() -> Result<()> {
         What::Peers(options) => peers::measure(options, &arguments.common)?,
         What::Bytes(options) => bytes::measure(options, &arguments.common)?,
         What::Freshness(options) => freshness::measure(options, &arguments.common)?,
+        What::Restart(options) => restart::measure(options, &arguments.common)?,
+        What::Churn(options) => churn::measure(options, &arguments.common)?,
+        What::Cardinality(options) => cardinality::measure(options, &arguments.common)?,
     };
     let text = serde_json::to_string_pretty(&figures)?;
     println!("\n{text}");

@@ -1,8 +1,12 @@
 //! Starts what is measured, and what it is measured with.
 
+mod fleet;
+mod stored;
+mod tree;
+
 use std::fs::{self, File};
-use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -14,6 +18,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::Common;
+
+pub(crate) use fleet::Fleet;
+pub(crate) use stored::{stored_samples, stored_scrapes};
+pub(crate) use tree::{SECONDARY, Tree};
 
 /// How long a process may take to be ready.
 const READY: Duration = Duration::from_secs(60);
@@ -75,6 +83,12 @@ impl Running {
         }
     }
 
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill().with_context(|| format!("kill {}", self.name))?;
+        self.child.wait().map(|_| ()).with_context(|| format!("wait for {}", self.name))
+    }
+
     /// Sends SIGTERM and waits.
     pub(crate) fn stop(mut self) -> Result<()> {
         let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status()?;
@@ -84,160 +98,11 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// Ends it as `kill -9` does.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A running fleet.
-pub(crate) struct Fleet {
-    pub(crate) running: Running,
-    pub(crate) log: PathBuf,
-    base: String,
-}
-
-impl Fleet {
-    /// Starts it, with its targets in `targets.json` of `directory`.
-    pub(crate) fn start(common: &Common, directory: &Path) -> Result<Fleet> {
-        let (targets, log) = (directory.join("targets.json"), directory.join("fleet.log"));
-        let mut command = Command::new(beside("fleet", common.fleet.as_deref())?);
-        command.args(["--decimals", "--targets", &common.targets.to_string(), "--series", &common.series.to_string()]);
-        if common.gzip {
-            command.arg("--gzip");
-        }
-        let base = format!("127.0.0.1:{}", free_ports(1)?[0]);
-        command.args(["--listen", &base, "--write-file-sd"]).arg(&targets).arg("--log").arg(&log);
-        let mut running = Running::start("fleet", directory, &mut command)?;
-        wait_for("the fleet listens", READY, || {
-            running.check()?;
-            Ok(targets.exists().then_some(()))
-        })?;
-        Ok(Fleet { running, log, base: format!("http://{base}") })
-    }
-
-    /// Returns how many samples it has served.
-    pub(crate) fn samples(&self) -> Result<u64> {
-        get_json(&format!("{}/served", self.base))?["samples"].as_u64().context("samples served")
-    }
-}
-
-/// A secondary with its primary, and a global above.
-pub(crate) struct Tree {
-    pub(crate) secondary: Running,
-    pub(crate) primary: Running,
-    pub(crate) global: Running,
-    pub(crate) secondary_url: String,
-    pub(crate) global_url: String,
-    primary_grpc_port: u16,
-}
-
-impl Tree {
-    /// Starts all three over the fleet whose targets are in `directory`.
-    pub(crate) fn start(common: &Common, directory: &Path) -> Result<Tree> {
-        let ports = free_ports(5)?;
-        let topology = directory.join("topology.yaml");
-        fs::write(&topology, topology_text(common, &ports, &directory.join("targets.json")))?;
-        let binary = beside("firetower", common.firetower.as_deref())?;
-        let start = |role: &str, node: &str| {
-            let mut command = Command::new(&binary);
-            command.args([role, "--node", node, "--topology"]).arg(&topology);
-            command.arg("--data").arg(directory.join(node));
-            Running::start(node, directory, &mut command)
-        };
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let mut tree = Tree {
-            global: start("global", "global-0")?,
-            primary: start("primary", "dub-p0")?,
-            secondary: start("secondary", "dub-s0")?,
-            secondary_url: url(ports[4]),
-            global_url: url(ports[0]),
-            primary_grpc_port: ports[3],
-        };
-        for port in [ports[0], ports[2], ports[4]] {
-            wait_for("the tree is ready", READY, || {
-                [&mut tree.global, &mut tree.primary, &mut tree.secondary].into_iter().try_for_each(Running::check)?;
-                Ok(ureq::get(format!("{}/-/ready", url(port))).call().is_ok().then_some(()))
-            })?;
-        }
-        Ok(tree)
-    }
-
-    /// Returns the secondary's own metric `name`, added up over its labels.
-    pub(crate) fn metric(&self, name: &str) -> Result<f64> {
-        let text = get_text(&format!("{}/metrics", self.secondary_url))?;
-        let value = |line: &str| {
-            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']))?;
-            rest.rsplit(' ').next()?.parse::<f64>().ok()
-        };
-        let values: Vec<f64> = text.lines().filter_map(value).collect();
-        ensure!(!values.is_empty(), "the secondary has no metric {name}");
-        Ok(values.iter().sum())
-    }
-
-    /// Returns how many bytes the kernel has carried from the secondary to the primary, all of gRPC included.
-    pub(crate) fn socket_bytes(&self) -> Result<u64> {
-        let filter = format!("dport = :{}", self.primary_grpc_port);
-        let output = Command::new("ss").args(["-tinH", &filter]).output().context("run ss, of iproute2")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let acked = text.split_whitespace().filter_map(|word| word.strip_prefix("bytes_acked:"));
-        let acked: Vec<u64> = acked.map(|bytes| bytes.parse().context("read ss")).collect::<Result<_>>()?;
-        ensure!(!acked.is_empty(), "no connection to the primary in {text:?}");
-        Ok(acked.iter().sum())
-    }
-}
-
-/// Returns how many samples of the lines called `names` a peer holds, counted through range selectors.
-pub(crate) fn stored_samples(url: &str, names: &[String], age: Duration) -> Result<u64> {
-    let mut stored = 0;
-    for name in names {
-        let query = format!("{name}%7Bjob%3D%22fleet%22%7D%5B{}s%5D", age.as_secs());
-        let url = format!("{url}/api/v1/query?query={query}");
-        let mut body = ureq::get(&url).call().with_context(|| format!("get {url}"))?.into_body().into_reader();
-        stored += count_samples(&mut body).with_context(|| format!("read {url}"))?;
-    }
-    Ok(stored)
-}
-
-/// Counts the samples of a matrix without keeping it: each ends in `"]`, and nothing else does.
-fn count_samples(matrix: &mut impl Read) -> Result<u64> {
-    let mut chunk = vec![0u8; 1 << 16];
-    let (mut count, mut before) = (0, 0u8);
-    loop {
-        let read = matrix.read(&mut chunk)?;
-        if read == 0 {
-            return Ok(count);
-        }
-        for byte in &chunk[..read] {
-            count += u64::from(before == b'"' && *byte == b']');
-            before = *byte;
-        }
-    }
-}
-
-fn topology_text(common: &Common, ports: &[u16], targets: &Path) -> String {
-    let Common { interval_seconds, window_seconds, .. } = common;
-    format!(
-        "firetower: 1
-defaults: {{ scrape_interval: {interval_seconds}s, scrape_timeout: {interval_seconds}s, window: {window_seconds}s }}
-global: [ {{ node: global-0, http: 127.0.0.1:{}, grpc: 127.0.0.1:{} }} ]
-regions:
-  - region: eu-west
-    datacenters:
-      - datacenter: dub
-        primaries: [ {{ node: dub-p0, http: 127.0.0.1:{}, grpc: 127.0.0.1:{} }} ]
-        secondaries: [ {{ node: dub-s0, http: 127.0.0.1:{} }} ]
-        scrape_configs:
-          - job_name: fleet
-            file_sd_configs: [ {{ files: [ {} ] }} ]
-",
-        ports[0],
-        ports[1],
-        ports[2],
-        ports[3],
-        ports[4],
-        targets.display()
-    )
 }
 
 /// Returns `count` ports that nobody listens on.
@@ -284,4 +149,14 @@ pub(crate) fn now_ms() -> i64 {
 /// Sleeps until a moment in milliseconds since the unix epoch.
 pub(crate) fn sleep_until(at_ms: i64) {
     thread::sleep(Duration::from_millis((at_ms - now_ms()).max(0) as u64));
+}
+
+/// Returns how many bytes the files under `path` have on disk; files that go meanwhile count as nothing.
+///
+/// Neither room reserved beyond a file's end counts, as logs have, nor holes in it.
+pub(crate) fn disk_bytes(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else {
+        return fs::symlink_metadata(path).map_or(0, |file| file.len().min(file.blocks() * 512));
+    };
+    entries.flatten().map(|entry| disk_bytes(&entry.path())).sum()
 }

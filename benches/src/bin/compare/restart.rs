@@ -1,0 +1,92 @@
+//! A secondary killed as `kill -9` does, and started again over its data while the fleet goes on.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use firetower_benches::read_log;
+use serde_json::{Value, json};
+
+use crate::run::{Directory, Fleet, Tree, now_ms, sleep_until, stored_samples, stored_scrapes, wait_for};
+use crate::watch::watch;
+use crate::{Common, print_table};
+
+/// How long it may take until a secondary is ready again.
+const READY: Duration = Duration::from_secs(300);
+
+/// What `compare restart` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// How long to gather data before the kill.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// How long after it to watch memory.
+    #[arg(long, default_value_t = 60)]
+    after_seconds: u64,
+    /// What is durable: scrapes that were served so long before the kill.
+    #[arg(long, default_value_t = 1.5)]
+    durable_seconds: f64,
+}
+
+/// Kills, starts again, and holds what is stored against the log.
+pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
+    ensure!(!common.cadvisor && common.recorded.is_none(), "only nodes say which scrape a page answers");
+    let directory = Directory::make(common, "restart")?;
+    let fleet = Fleet::start(common, directory.path(), &[])?;
+    let mut tree = Tree::start(common, directory.path())?;
+    let process = tree.secondary.process();
+    let begun = Instant::now();
+    let before = watch((0, options.seconds), &fleet, process, &mut || tree.secondary.check())?;
+    let killed_ms = now_ms();
+    let age = begun.elapsed() + Duration::from_secs(60);
+    let started = tree.restart_secondary(common, directory.path())?;
+    wait_for("the secondary is ready", READY, || {
+        tree.secondary.check()?;
+        Ok(ureq::get(format!("{}/-/ready", tree.secondary_url)).call().is_ok().then_some(()))
+    })?;
+    let ready = started.elapsed().as_secs_f64();
+    let names = ["node_uname_info".to_owned()];
+    wait_for("the first answer", READY, || Ok((stored_samples(&tree.secondary_url, &names, age)? > 0).then_some(())))?;
+    let answered = started.elapsed().as_secs_f64();
+    sleep_until(now_ms() + (options.after_seconds * 1_000) as i64);
+    let after = tree.secondary.process().read()?;
+
+    let durable_ms = killed_ms - (options.durable_seconds * 1e3) as i64;
+    let stored = stored_scrapes(&tree.secondary_url, common.targets, killed_ms, age)?;
+    let log = read_log(&fleet.log)?;
+    let durable = log.iter().filter(|response| response.requested_ms <= durable_ms);
+    let (mut expected, mut lost) = (0, 0);
+    for response in durable {
+        expected += 1;
+        lost += u64::from(!stored.contains(&(response.target, response.scrape)));
+    }
+    tree.stop()?;
+    fleet.running.stop()?;
+    let mib = |bytes: f64| format!("{:.0}", bytes / f64::from(1 << 20));
+    let cells = [
+        ("series", (common.targets * common.series).to_string()),
+        ("seconds of data", options.seconds.to_string()),
+        ("ready after s", format!("{ready:.2}")),
+        ("first answer after s", format!("{answered:.2}")),
+        ("RSS mean before MiB", mib(before.resident_mean())),
+        ("RSS after MiB", mib(after.resident_bytes as f64)),
+        ("peak after MiB", mib(after.peak_bytes as f64)),
+        ("durable scrapes", expected.to_string()),
+        ("lost of them", lost.to_string()),
+    ];
+    print_table(&[
+        cells.iter().map(|cell| cell.0.to_owned()).collect(),
+        cells.iter().map(|cell| cell.1.clone()).collect(),
+    ]);
+    Ok(json!({
+        "targets": common.targets,
+        "series": common.series,
+        "ready_seconds": ready,
+        "first_answer_seconds": answered,
+        "resident_mean_bytes_before": before.resident_mean(),
+        "resident_bytes_after": after.resident_bytes,
+        "resident_peak_bytes_after": after.peak_bytes,
+        "durable_scrapes": expected,
+        "lost_scrapes": lost,
+    }))
+}
