@@ -87,8 +87,16 @@ const GROWING_FIELDS: [&str; 10] = [
     "processed",
 ];
 const MOVING_PARTS: [&str; 8] = ["memory", "sockstat", "filesystem", "load", "pressure", "procs", "hwmon", "entropy"];
-const MOVING_FIELDS: [&str; 8] =
-    ["available_bytes", "inuse", "free_inodes", "average", "cached_bytes", "waiting_ratio", "temp_celsius", "dirty_pages"];
+const MOVING_FIELDS: [&str; 8] = [
+    "available_bytes",
+    "inuse",
+    "free_inodes",
+    "average",
+    "cached_bytes",
+    "waiting_ratio",
+    "temp_celsius",
+    "dirty_pages",
+];
 /// How many lines the families of one behaviour have, in turns.
 const LINES_PER_FAMILY: [usize; 6] = [1, 4, 8, 1, 4, 2];
 
