@@ -37,8 +37,12 @@ impl Pages {
     /// Appends the page that `target` shows for the `scrape`th time.
     pub(crate) fn render(&self, target: usize, scrape: u64, text: &mut Vec<u8>) {
         match self.kind {
-            Kind::Same => self.page.render(0, scrape, text),
-            Kind::Alike => self.page.render(target, scrape, text),
+            Kind::Same => {
+                self.page.render(0, scrape, text);
+            }
+            Kind::Alike => {
+                self.page.render(target, scrape, text);
+            }
             Kind::Unlike => self.render_unlike(target, scrape, text),
         }
     }

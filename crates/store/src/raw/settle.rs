@@ -318,10 +318,13 @@ impl Settle {
         self.settled = Some(self.bucket);
         store.raw.gate.end(self.settled);
         drop(alone);
-        // Files of buckets settled before this one: queries that began before those were settled are long over.
+        // Files that hold only settled rows go at once; what shares a file with others goes when it is merged, which rows
+        // seldom are of themselves.
+        let family = store.family("raw_rows");
         let before = self.bucket.previous().to_bytes();
-        let drop_files = store.db.delete_file_in_range_cf(store.family("raw_rows"), Bucket::MIN.to_bytes(), before);
-        drop_files.map_err(Error::at("drop files of settled rows"))
+        let dropped = store.db.delete_file_in_range_cf(family, Bucket::MIN.to_bytes(), before);
+        store.db.compact_range_cf(family, None::<&[u8]>, Some(to));
+        dropped.map_err(Error::at("drop files of settled rows"))
     }
 }
 
