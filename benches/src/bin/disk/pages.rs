@@ -76,7 +76,9 @@ impl Pages {
                 nodes[host].pass();
                 nodes[host].render(page);
             }
-            Pages::Random { page: fleet, .. } => fleet.render(host, scrape as u64, page),
+            Pages::Random { page: fleet, .. } => {
+                fleet.render(host, scrape as u64, page);
+            }
         }
         Ok(())
     }

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use firetower_benches::Page;
-use firetower_model::{MetricId, ShapeId};
-use firetower_scrape::{Line, PageReader, PageShapes, ReadOptions, Resolve, TargetPage};
+use firetower_model::{Kind, Labels, MetricId, ShapeId};
+use firetower_scrape::{LEADING, LabelLimit, Line, PageReader, PageShapes, ReadOptions, Resolve, TargetPage};
 
 use crate::{Arguments, Stage, best_of, gigabytes};
 
@@ -15,19 +16,25 @@ const RUNS: usize = 5;
 /// Gives ids as a role does, for targets that are all alike.
 #[derive(Default)]
 struct Ids {
-    metrics: HashMap<String, MetricId>,
-    shapes: HashMap<Vec<MetricId>, ShapeId>,
+    metrics: HashMap<Labels, MetricId>,
+    shapes: HashMap<Arc<[MetricId]>, ShapeId>,
 }
 
 impl Resolve for Ids {
-    fn resolve(&mut self, line: &Line<'_>) -> Option<MetricId> {
-        let next = MetricId(self.metrics.len() as u32);
-        Some(*self.metrics.entry(format!("{:?}", line.labels)).or_insert(next))
+    fn relabel(&mut self, line: &Line<'_>) -> Result<Option<Labels>, LabelLimit> {
+        Ok(Some(Labels::new(line.labels.iter().map(|(name, value)| (&**name, &**value)))))
     }
 
-    fn shape(&mut self, metrics: &[MetricId]) -> ShapeId {
+    fn metric(&mut self, labels: &Labels, _kind: Kind) -> Option<MetricId> {
+        let next = MetricId((LEADING + self.metrics.len()) as u32);
+        Some(*self.metrics.entry(labels.clone()).or_insert(next))
+    }
+
+    fn shape(&mut self, metrics: &[MetricId]) -> Option<(ShapeId, Arc<[MetricId]>)> {
+        let leading = (0..LEADING as u32).map(MetricId);
+        let whole: Arc<[MetricId]> = leading.chain(metrics.iter().copied()).collect();
         let next = ShapeId(self.shapes.len() as u32);
-        *self.shapes.entry(metrics.to_vec()).or_insert(next)
+        Some((*self.shapes.entry(Arc::clone(&whole)).or_insert(next), whole))
     }
 
     fn sharing_key(&self) -> Option<u64> {
