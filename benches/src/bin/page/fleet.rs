@@ -55,7 +55,8 @@ impl Pages {
             random = mix(random);
             order.swap(at, (random % (at as u64 + 1)) as usize);
         }
-        let is_there = |at: &usize| at % 100 != 7 || mix((target as u64) << 32 ^ scrape << 16 ^ *at as u64) % 2 == 0;
+        let is_there =
+            |at: &usize| at % 100 != 7 || mix((target as u64) << 32 ^ scrape << 16 ^ *at as u64).is_multiple_of(2);
         for at in order.into_iter().filter(is_there) {
             let line = &lines[at];
             let labels = line.labels.replace("{node}", &Page::node_name(target));

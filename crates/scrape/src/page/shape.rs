@@ -126,7 +126,7 @@ impl Index {
     }
 
     fn first_slot(&self, hash: u64) -> usize {
-        ((hash & 0xffff_ffff) * self.slots.len() as u64 >> 32) as usize
+        (((hash & 0xffff_ffff) * self.slots.len() as u64) >> 32) as usize
     }
 
     fn tag(&self, hash: u64) -> u32 {
