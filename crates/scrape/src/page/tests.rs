@@ -254,7 +254,7 @@ fn targets_whose_lines_come_and_go_end_with_one_shape() {
     let mut targets: Vec<TargetPage> = (0..10).map(|_| TargetPage::default()).collect();
     for scrape in 0..20 {
         for (at, target) in targets.iter_mut().enumerate() {
-            let is_there = |line: &usize| line % 5 > 0 || (line / 5 + at + scrape) % 3 > 0;
+            let is_there = |line: &usize| !line.is_multiple_of(5) || !(line / 5 + at + scrape).is_multiple_of(3);
             let page: String = (0..50).filter(is_there).map(|line| format!("a{{l=\"{line}\"}} 1\n")).collect();
             read(&mut reader, &shapes, target, &mut ids, &page, ReadOptions::default()).unwrap();
         }
