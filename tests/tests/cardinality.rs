@@ -93,7 +93,10 @@ fn answer(mut stream: TcpStream, series: usize) -> Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let page: String = (0..series).map(|at| format!("exploding{{request=\"{at}\"}} 1\n")).collect();
-    let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", page.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        page.len()
+    );
     stream.write_all(head.as_bytes())?;
     stream.write_all(page.as_bytes())?;
     Ok(())

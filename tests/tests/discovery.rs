@@ -22,11 +22,14 @@ struct Alone {
     process: Process,
     answers: Answers,
     directory: tempfile::TempDir,
+    /// Nobody else takes its port meanwhile.
+    _ports: Ports,
 }
 
 impl Alone {
     fn start(directory: tempfile::TempDir, jobs: &str, name_server: Option<&NameServer>) -> Result<Alone> {
-        let port = Ports::claim()?.take()?;
+        let mut ports = Ports::claim()?;
+        let port = ports.take()?;
         let config = directory.path().join("prometheus.yml");
         fs::write(&config, format!("global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs:\n{jobs}"))?;
         let mut command = Command::new(firetower()?);
@@ -36,7 +39,7 @@ impl Alone {
             command.args(["--name-servers", &server.address()]);
         }
         let process = Process::start("secondary", directory.path(), &mut command).context("start the secondary")?;
-        Ok(Alone { process, answers: Answers::of_port(port), directory })
+        Ok(Alone { process, answers: Answers::of_port(port), directory, _ports: ports })
     }
 
     fn write(&self, name: &str, text: &str) -> Result<()> {

@@ -354,7 +354,7 @@ fn a_long_reason_is_cut_at_a_character() {
 
 #[test]
 fn kinds_of_later_releases_are_unknown_bodies() {
-    for kind in [KIND_UNKNOWN, 4, u32::MAX] {
+    for kind in [KIND_UNKNOWN, 5, u32::MAX] {
         assert_eq!(decode_frame(Sequence(1), 7, kind, b"anything").unwrap().body, Body::Unknown);
     }
     let later_reason = proto::Tombstone { from: 1, to: 2, reason: 99 };
