@@ -45,12 +45,18 @@ impl Target {
     }
 }
 
+/// Slots lie on a grid of this share of the interval, ...
+const GRID_SHARE: i64 = 40;
+/// ... and never of more than this.
+const GRID_MOST_MS: i64 = 250;
+
 /// The slots of a target: every moment at `offset` past a multiple of `interval` since the unix epoch.
 ///
 /// The offset follows from the target's hash, so that thousands of targets spread over the interval, every
-/// process agrees on the slots of a window, and a restart changes none.
+/// process agrees on the slots of a window, and a restart changes none. It is a multiple of a fortieth of the interval,
+/// or of 250 ms: to wake up for each target alone would cost as much as a short page.
 ///
-/// Source: Prometheus `scrape/target.go`, `offset`.
+/// Source: Prometheus `scrape/target.go`, `offset`; the grid is our own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     interval_ms: i64,
@@ -65,7 +71,9 @@ impl Schedule {
     pub fn new(hash: u64, interval: Duration) -> Schedule {
         let interval_ms = i64::try_from(interval.as_millis()).expect("an interval fits");
         assert!(interval_ms > 0, "an interval is at least 1 ms");
-        Schedule { interval_ms, offset_ms: (hash % interval_ms as u64) as i64 }
+        let grid_ms = (interval_ms / GRID_SHARE).clamp(1, GRID_MOST_MS);
+        let offset_ms = (hash % interval_ms as u64) as i64;
+        Schedule { interval_ms, offset_ms: offset_ms - offset_ms % grid_ms }
     }
 
     /// Returns the first slot at or after `at`.
@@ -118,6 +126,15 @@ mod tests {
         assert_eq!(schedule.first_at_or_after(ms(-7_000)), ms(-7_000));
         let last = |at| schedule.last_at_or_before(ms(at));
         assert_eq!([last(3_000), last(12_999), last(2_999)], [ms(3_000), ms(3_000), ms(-7_000)]);
+    }
+
+    #[test]
+    fn slots_lie_on_a_grid_that_is_finer_the_shorter_the_interval() {
+        let first = |hash, interval_ms| {
+            Schedule::new(hash, Duration::from_millis(interval_ms)).first_at_or_after(ms(0)).as_millis()
+        };
+        assert_eq!([first(3_333, 10_000), first(3_333, 60_000), first(3_999, 4_000)], [3_250, 3_250, 3_900]);
+        assert_eq!([first(777, 1_000), first(777, 15), first(u64::MAX, 1)], [775, 12, 0]);
     }
 
     #[test]

@@ -23,8 +23,6 @@ pub const BODY_SIZE_LIMIT: usize = 64 << 20;
 const TOLERANCE_SHARE: u32 = 10;
 /// ... and never more than this.
 const TOLERANCE_MOST: Duration = Duration::from_secs(1);
-/// Scrapes that are due within this share of their tolerance start together: a wake-up costs as much as a short page.
-const GRID_SHARE: u32 = 20;
 
 /// What a target is scraped with.
 #[derive(Clone, Debug)]
@@ -138,7 +136,7 @@ pub async fn run_target(
         tokio::select! {
             biased;
             () = cancel.cancelled() => return,
-            () = scraper.clock.sleep_until(next_on_grid(slot, tolerance / GRID_SHARE)) => {}
+            () = scraper.clock.sleep_until(slot) => {}
         }
         let started = scraper.clock.now();
         let is_late = started.since(slot) > tolerance;
@@ -158,12 +156,6 @@ pub async fn run_target(
         }
         slot = next_slot(&scraper, interval, slot, tolerance);
     }
-}
-
-/// Returns the first moment at or after `slot` that is a multiple of `grid` since the epoch.
-fn next_on_grid(slot: Timestamp, grid: Duration) -> Timestamp {
-    let grid = i64::try_from(grid.as_millis()).unwrap_or(i64::MAX).max(1);
-    slot + Duration::from_millis((-slot.as_millis()).rem_euclid(grid) as u64)
 }
 
 /// Returns the slot after `slot` that can still be kept, and counts those that cannot.

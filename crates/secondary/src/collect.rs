@@ -19,7 +19,7 @@ use crate::collector::Collector;
 const BATCH_MAX: usize = 256;
 /// How often scrapes are taken in, and it is looked for what else is due. Each time costs a wake-up and a write, so
 /// that hundreds of scrapes a second are worth gathering.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(100);
 /// How often what was scraped is made to survive a power loss.
 const SYNC_EVERY: Duration = Duration::from_millis(500);
 /// How often health is reported and status renewed.

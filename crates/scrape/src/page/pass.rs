@@ -4,7 +4,7 @@ use firetower_model::{STALE, Sample, Timestamp, is_stale};
 
 use super::reader::{Page, PageCounts, PageReader, ReadOptions, Row};
 use super::reshape::NewLine;
-use super::shape::{COMMENT, DROPPED, PageShape};
+use super::shape::{COMMENT, DROPPED, PageShape, WARMED};
 use crate::exposition::{Entry, Fault, SeriesLine, entry, sample_after, short_decimal};
 
 /// Marks an entry of the page's order as a place among the new lines.
@@ -57,8 +57,12 @@ impl<'a> Pass<'a> {
             return Err(Fault::new(0, "the page is larger than 4 GiB"));
         }
         self.row.resize(self.base + self.shape.metrics().len(), STALE);
-        let (mut at, mut next) = (0, 0);
+        let (mut at, mut next, mut warmed) = (0, 0, 0);
         loop {
+            if next + WARMED > warmed {
+                self.shape.warm(warmed);
+                warmed += WARMED;
+            }
             if let Some(taken) = self.line_at(at, next).or_else(|| self.moved_line(at, next)) {
                 reader.order.push(taken.place as u32 | taken.wrote);
                 (at, next) = (taken.end, taken.place + 1);

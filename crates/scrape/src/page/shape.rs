@@ -16,6 +16,9 @@ pub(super) const DROPPED: u32 = u32::MAX - 1;
 /// An empty place of the index.
 const VACANT: u32 = u32::MAX;
 
+/// How many lines are warmed at once.
+pub(super) const WARMED: usize = 16;
+
 /// The lines of a page up to their values, and the column of each.
 #[derive(Debug)]
 pub struct PageShape {
@@ -64,6 +67,15 @@ impl PageShape {
     #[inline]
     pub(super) fn get(&self, place: usize) -> Option<(&Arc<KnownLine>, u32)> {
         Some((self.lines.get(place)?, *self.columns.get(place)?))
+    }
+
+    /// Reads a byte or two of each of the lines from `place` on, so that those not in the processor's cache are waited
+    /// for together, and not one after the other when each is compared.
+    #[inline]
+    pub(super) fn warm(&self, place: usize) {
+        let lines = self.lines.get(place..).unwrap_or_default().iter().take(WARMED);
+        let sum = lines.fold(0u8, |sum, line| sum ^ line.text.first().unwrap_or(&0) ^ line.text.get(64).unwrap_or(&0));
+        std::hint::black_box(sum);
     }
 
     /// Tells whether it consists of these.
