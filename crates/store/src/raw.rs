@@ -11,7 +11,7 @@ pub(crate) mod block;
 pub(crate) mod bytes;
 pub(crate) mod candidates;
 pub(crate) mod code;
-mod coder;
+pub(crate) mod coder;
 mod column;
 mod dictionary;
 mod form;

@@ -5,9 +5,9 @@
 //! come after their bucket was settled are laid over its spans by the reader, and enter them before the bucket's
 //! samples go.
 
-mod bits;
 mod block;
 mod decimal;
+mod field;
 mod make;
 mod pieces;
 mod retire;
@@ -17,7 +17,7 @@ mod values;
 
 use firetower_model::SpanTier;
 
-pub(crate) use make::SpanWriters;
+pub(crate) use make::{METRIC_BYTES, SpanWriters};
 pub use retire::{Cutoffs, Retire};
 
 /// Returns the family that a tier is kept in.

@@ -66,7 +66,12 @@ impl Fleet {
         for at in 0..self.places.len() {
             let metrics: Vec<MetricId> = leading.iter().copied().chain(self.page(at, number)).collect();
             let shape = self.store.intern_shape(&metrics).unwrap();
-            let values = (0..metrics.len()).map(|column| (1_000 * number + column) as f64).collect();
+            // Alike in size and otherwise at random, as values are.
+            let value = |column: usize| {
+                let place = (number * self.places.len() + at) * metrics.len() + column;
+                (1_000_000 + ((place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44)) as f64
+            };
+            let values = (0..metrics.len()).map(value).collect();
             let read = Read { shape, values, timed: Vec::new(), counts: PageCounts::default() };
             let scrape = Scrape {
                 index: self.places[at],

@@ -2,6 +2,8 @@
 //!
 //! Source: Martin, "Range encoding" (1979); models as in LZMA, but with steps that begin large and shrink.
 
+use std::borrow::BorrowMut;
+
 /// A probability is out of this.
 const ONE: u32 = 1 << 16;
 /// Below this the range is widened by four bytes.
@@ -42,21 +44,21 @@ impl Model {
 }
 
 /// Writes modelled bits to the front and plain bits to the back of what [`Encoder::finish`] returns.
-pub(crate) struct Encoder<'a> {
+pub(crate) struct Encoder<V> {
     low: u64,
     range: u64,
-    out: &'a mut Vec<u8>,
+    out: V,
     start: usize,
-    plain: &'a mut Vec<u8>,
+    plain: V,
     held: u64,
     held_bits: u32,
 }
 
-impl<'a> Encoder<'a> {
+impl<V: BorrowMut<Vec<u8>>> Encoder<V> {
     /// Appends to `out`; `plain` is scratch.
-    pub(crate) fn new(out: &'a mut Vec<u8>, plain: &'a mut Vec<u8>) -> Encoder<'a> {
-        let start = out.len();
-        plain.clear();
+    pub(crate) fn new(out: V, mut plain: V) -> Encoder<V> {
+        let start = out.borrow().len();
+        plain.borrow_mut().clear();
         Encoder { low: 0, range: u64::MAX, out, start, plain, held: 0, held_bits: 0 }
     }
 
@@ -68,14 +70,14 @@ impl<'a> Encoder<'a> {
             self.low = low;
             self.range -= bound;
             if has_carry {
-                carry(&mut self.out[self.start..]);
+                carry(&mut self.out.borrow_mut()[self.start..]);
             }
         } else {
             self.range = bound;
         }
         model.learn(bit);
         if self.range < RANGE_MIN {
-            self.out.extend_from_slice(&((self.low >> 32) as u32).to_be_bytes());
+            self.out.borrow_mut().extend_from_slice(&((self.low >> 32) as u32).to_be_bytes());
             self.low <<= 32;
             self.range <<= 32;
         }
@@ -87,14 +89,15 @@ impl<'a> Encoder<'a> {
         self.held |= bits << self.held_bits;
         self.held_bits += count;
         while self.held_bits >= 8 {
-            self.plain.push(self.held as u8);
+            self.plain.borrow_mut().push(self.held as u8);
             self.held >>= 8;
             self.held_bits -= 8;
         }
     }
 
-    /// Writes what is held back: as few bytes as tell the end apart, whatever follows them.
-    pub(crate) fn finish(self) {
+    /// Writes what is held back: as few bytes as tell the end apart, whatever follows them. Returns what it appended to.
+    pub(crate) fn finish(mut self) -> V {
+        let (out, plain) = (self.out.borrow_mut(), self.plain.borrow_mut());
         let mut bytes = 0u32;
         let end = loop {
             let rest = u64::MAX.checked_shr(8 * bytes).unwrap_or(0);
@@ -104,17 +107,18 @@ impl<'a> Encoder<'a> {
             let distance = end.wrapping_sub(self.low);
             if distance.checked_add(rest).is_some_and(|last| last < self.range) {
                 if has_carry {
-                    carry(&mut self.out[self.start..]);
+                    carry(&mut out[self.start..]);
                 }
                 break end;
             }
             bytes += 1;
         };
-        self.out.extend_from_slice(&end.to_be_bytes()[..bytes as usize]);
+        out.extend_from_slice(&end.to_be_bytes()[..bytes as usize]);
         if self.held_bits > 0 {
-            self.plain.push(self.held as u8);
+            plain.push(self.held as u8);
         }
-        self.out.extend(self.plain.iter().rev());
+        out.extend(plain.iter().rev());
+        self.out
     }
 }
 

@@ -41,7 +41,7 @@ impl Models {
     }
 
     #[inline]
-    fn put(&mut self, out: &mut Encoder<'_>, residual: i64) {
+    fn put(&mut self, out: &mut Encoder<&mut Vec<u8>>, residual: i64) {
         let size = residual.unsigned_abs();
         let length = u64::BITS - size.leading_zeros();
         out.put(&mut self.zero[usize::from(self.last_sign == 0)], size == 0);

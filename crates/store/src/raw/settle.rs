@@ -18,7 +18,7 @@ use crate::raw::key::{Bucket, GROUP_TARGETS, Group, block_key, loose_key, read_l
 use crate::raw::loose::read_loose_value;
 use crate::raw::times::put_pattern;
 use crate::raw::transpose::{Survey, TargetColumns, survey};
-use crate::tiers::SpanWriters;
+use crate::tiers::{METRIC_BYTES, SpanWriters};
 
 /// Bytes held for a sample of one target while its rows are turned into columns, with the room that a growing list has to spare.
 const CELL_BYTES: u64 = 12;
@@ -337,7 +337,7 @@ impl Current {
         while let Some((metric, metric_cells)) = self.metrics.front() {
             // What a column takes in a block is about what its share of the rows took; its spans take less than a third.
             let block_bytes = metric_cells * self.survey.row_bytes / cells.max(1);
-            bytes += block_bytes + block_bytes / 3 + self.survey.rows_max * CELL_BYTES;
+            bytes += block_bytes + block_bytes / 3 + self.survey.rows_max * CELL_BYTES + METRIC_BYTES;
             let is_full = bytes > budget_bytes || metrics.len() == STEP_METRICS_MAX;
             if is_full && !metrics.is_empty() {
                 break;

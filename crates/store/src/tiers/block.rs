@@ -5,8 +5,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::pieces::Piece;
 use super::timing::{RowTimes, Times, read_timing, timing};
-use super::values::{put_values, read_values};
+use super::values::SpanValues;
 use crate::raw::bytes::{Reader, put_varint, zigzag};
+use crate::raw::coder::{Decoder, Encoder};
 use crate::raw::key::GROUP_TARGETS;
 
 const FLOATS: u8 = 0;
@@ -33,9 +34,10 @@ pub(crate) struct SpanBlockWriter {
     present: u64,
     /// Timings that are not those of rows: with the first time where there is one.
     timings: Vec<Vec<u8>>,
-    /// Per target: 0 for the times of its rows, else 1 + which timing; its first time; where its values end.
-    entries: Vec<(usize, Option<i64>, usize)>,
-    values: Vec<u8>,
+    /// Per target: 0 for the times of its rows, else 1 + which timing; its first time.
+    entries: Vec<(usize, Option<i64>)>,
+    /// Made when there are values.
+    values: Option<Box<(SpanValues, Encoder<Vec<u8>>)>>,
     scratch: Vec<Span>,
 }
 
@@ -57,9 +59,13 @@ impl SpanBlockWriter {
         let timing = if is_rows { 0 } else { 1 + self.intern(bytes) };
         self.scratch.clear();
         self.scratch.extend(pieces.iter().map(|piece| piece.span).filter(|span| span.samples > span.special));
-        put_values(&mut self.values, &self.scratch);
+        if !self.scratch.is_empty() {
+            let encoder = || Box::new((SpanValues::default(), Encoder::new(Vec::new(), Vec::new())));
+            let (values, encoder) = &mut **self.values.get_or_insert_with(encoder);
+            values.put(encoder, &mut self.scratch);
+        }
         self.present |= 1 << target;
-        self.entries.push((timing, first, self.values.len()));
+        self.entries.push((timing, first));
     }
 
     fn intern(&mut self, timing: Vec<u8>) -> usize {
@@ -82,41 +88,17 @@ impl SpanBlockWriter {
                 put_varint(&mut out, timing.len() as u64);
                 out.extend_from_slice(timing);
             }
-            for (timing, first, _) in &self.entries {
+            for (timing, first) in &self.entries {
                 put_varint(&mut out, *timing as u64);
                 if let Some(first) = first.filter(|_| *timing > 0) {
                     put_varint(&mut out, zigzag(first.wrapping_sub(place.start)));
                 }
             }
         }
-        let mut values = Vec::with_capacity(self.values.len());
-        let (mut start, mut previous, mut same) = (0, None, 0u64);
-        for (_, _, end) in &self.entries {
-            let these = &self.values[start..*end];
-            start = *end;
-            if previous == Some(these) {
-                same += 1;
-                continue;
-            }
-            put_same(&mut out, &mut same);
-            put_varint(&mut out, these.len() as u64 + 1);
-            values.extend_from_slice(these);
-            previous = Some(these);
-        }
-        put_same(&mut out, &mut same);
-        out.append(&mut values);
+        out.extend(self.values.map(|values| values.1.finish()).unwrap_or_default());
         let checksum = xxh3_64(&out[4..]) as u32;
         out[..4].copy_from_slice(&checksum.to_le_bytes());
         out
-    }
-}
-
-/// Appends that as many targets as `same` says have the values of the one before them.
-fn put_same(out: &mut Vec<u8>, same: &mut u64) {
-    if *same > 0 {
-        put_varint(out, 0);
-        put_varint(out, *same);
-        *same = 0;
     }
 }
 
@@ -125,8 +107,9 @@ pub(crate) struct SpanBlock<'a> {
     place: Place,
     present: u64,
     timings: Vec<&'a [u8]>,
-    /// Per target: 0 for the times of its rows, else 1 + which timing; its first time; where its values are.
-    entries: Vec<(usize, i64, &'a [u8])>,
+    /// Per target: 0 for the times of its rows, else 1 + which timing; its first time.
+    entries: Vec<(usize, i64)>,
+    values: &'a [u8],
 }
 
 impl<'a> SpanBlock<'a> {
@@ -140,63 +123,54 @@ impl<'a> SpanBlock<'a> {
         let kind = from.byte().filter(|kind| *kind <= FLOATS_AT_ROW_TIMES)?;
         let present = u64::from_le_bytes(from.array()?);
         let count = present.count_ones() as usize;
-        let (mut timings, mut times) = (Vec::new(), vec![(0, 0); count]);
+        let (mut timings, mut entries) = (Vec::new(), vec![(0, 0); count]);
         if kind == FLOATS {
             for _ in 0..from.count(GROUP_MAX)? {
                 let bytes = from.count(block.len())?;
                 timings.push(from.take(bytes)?);
             }
-            for (timing, first) in &mut times {
+            for (timing, first) in &mut entries {
                 *timing = from.count(timings.len())?;
                 let has_first = *timing > 0 && timings[*timing - 1].first() != Some(&0);
                 *first = if has_first { from.signed()?.wrapping_add(place.start) } else { 0 };
             }
         }
-        let mut lengths: Vec<(usize, bool)> = Vec::with_capacity(count);
-        while lengths.len() < count {
-            match from.count(block.len())? {
-                0 => {
-                    let same = from.count(count - lengths.len()).filter(|same| *same > 0)?;
-                    lengths.resize(lengths.len() + same, (0, true));
-                }
-                length => lengths.push((length - 1, false)),
-            }
-        }
-        let mut entries: Vec<(usize, i64, &[u8])> = Vec::with_capacity(count);
-        for ((timing, first), (length, is_same)) in times.into_iter().zip(lengths) {
-            let values = if is_same { entries.last()?.2 } else { from.take(length)? };
-            entries.push((timing, first, values));
-        }
-        from.0.is_empty().then_some(SpanBlock { place, present, timings, entries })
-    }
-
-    /// Tells whether the target at `target` has samples here.
-    pub(crate) fn has(&self, target: u8) -> bool {
-        self.present >> target & 1 == 1
+        Some(SpanBlock { place, present, timings, entries, values: from.0 })
     }
 
     /// Tells whether its times are those of rows, which are kept once for all metrics.
     pub(crate) fn needs_row_times(&self) -> bool {
-        self.entries.iter().any(|entry| entry.0 == 0)
+        self.entries.iter().any(|(timing, _)| *timing == 0)
     }
 
-    /// Reads the pieces of the target at `target`, which is here. `None` if it is damaged.
-    pub(crate) fn read(&self, target: u8, rows: &RowTimes, pieces: &mut Vec<Piece>) -> Option<()> {
-        let before = (self.present & ((1 << target) - 1)).count_ones() as usize;
-        let (timing, first, values) = *self.entries.get(before)?;
-        let (first, timing) = match timing.checked_sub(1) {
-            Some(at) => (first, *self.timings.get(at)?),
-            None => rows.0.get(&target).map(|(first, pattern)| (*first, pattern.as_slice()))?,
-        };
-        read_timing(timing, first, self.place.step_ms, self.place.first_step(), pieces)?;
-        let is_finite = |piece: &&mut Piece| piece.span.samples > piece.span.special;
-        let mut spans: Vec<Span> = pieces.iter_mut().filter(is_finite).map(|piece| piece.span).collect();
-        if spans.is_empty() {
-            return values.is_empty().then_some(());
+    /// Reads the pieces of the targets whose bits are set in `wanted`, in order. `None` if they are damaged.
+    ///
+    /// What one says is learnt from those before it, so these are read too.
+    pub(crate) fn read(&self, wanted: u64, rows: &RowTimes) -> Option<Vec<(u8, Vec<Piece>)>> {
+        let (mut values, mut bits) = (SpanValues::default(), Decoder::new(self.values));
+        let (mut found, mut spans) = (Vec::new(), Vec::new());
+        let wanted = wanted & self.present;
+        let up_to_last = u64::MAX.checked_shr(wanted.leading_zeros()).unwrap_or(0);
+        let targets = (0..GROUP_TARGETS as u8).filter(|target| (self.present & up_to_last) >> target & 1 == 1);
+        for (target, (timing, first)) in targets.zip(&self.entries) {
+            let (first, timing) = match timing.checked_sub(1) {
+                Some(at) => (*first, *self.timings.get(at)?),
+                None => rows.0.get(&target).map(|(first, pattern)| (*first, pattern.as_slice()))?,
+            };
+            let mut pieces = Vec::new();
+            read_timing(timing, first, self.place.step_ms, self.place.first_step(), &mut pieces)?;
+            let is_finite = |piece: &&mut Piece| piece.span.samples > piece.span.special;
+            spans.clear();
+            spans.extend(pieces.iter_mut().filter(is_finite).map(|piece| piece.span));
+            if !spans.is_empty() {
+                values.get(&mut bits, &mut spans)?;
+            }
+            if wanted >> target & 1 == 1 {
+                pieces.iter_mut().filter(is_finite).zip(&spans).for_each(|(piece, span)| piece.span = *span);
+                found.push((target, pieces));
+            }
         }
-        read_values(values, &mut spans)?;
-        pieces.iter_mut().filter(is_finite).zip(spans).for_each(|(piece, span)| piece.span = span);
-        Some(())
+        Some(found)
     }
 }
 
@@ -235,12 +209,11 @@ mod tests {
             assert!(!writer.is_empty());
             let bytes = writer.finish(place);
             let block = SpanBlock::open(&bytes, place).unwrap();
-            let mut found = Vec::new();
-            for (target, expected) in expected {
-                assert!(block.has(target));
-                block.read(target, &rows, &mut found).unwrap();
-                assert_eq!(found, expected);
+            assert_eq!(block.read(u64::MAX, &rows).unwrap(), expected);
+            for (target, pieces) in expected {
+                assert_eq!(block.read(1 << target, &rows).unwrap(), [(target, pieces)]);
             }
+            assert!(block.read(!block.present, &rows).unwrap().is_empty());
             let mut damaged = bytes.clone();
             damaged[bytes.len() / 2] ^= 1;
             assert!(SpanBlock::open(&damaged, place).is_none());

@@ -6,12 +6,16 @@ use rocksdb::WriteBatch;
 use super::block::{Place, SpanBlockWriter};
 use super::pieces::{Piece, cut, roll_up};
 use super::timing::{RowTimes, times};
+use super::values::SpanValues;
 use super::{family, step_ms};
 use crate::database::Store;
 use crate::raw::key::{Bucket, Group, block_key};
 
 /// Stands in a block's key where the times of rows are kept; metrics do not get that far.
 pub(crate) const ROW_TIMES: MetricId = MetricId(u32::MAX);
+
+/// Bytes that a metric of one group needs while its spans are made, beside these.
+pub(crate) const METRIC_BYTES: u64 = 2 * size_of::<SpanValues>() as u64;
 
 /// The spans of some metrics of one group of targets over one bucket.
 pub(crate) struct SpanWriters {

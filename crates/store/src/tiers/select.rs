@@ -193,12 +193,13 @@ impl<'a> SpanReader<'a> {
                     }
                     Entry::Vacant(_) => &mut no_rows,
                 };
-                for at in chunk.iter().filter(|at| !replaced[**at].contains(bucket)) {
-                    let target = Group::place(pairs[*at].target);
-                    if block.has(target) {
-                        let mut pieces = Vec::new();
-                        block.read(target, rows, &mut pieces).ok_or_else(corrupt)?;
-                        kept[*at].insert(*bucket, pieces);
+                let counting = || chunk.iter().filter(|at| !replaced[**at].contains(bucket));
+                let place = |at: &usize| Group::place(pairs[*at].target);
+                let wanted = counting().fold(0u64, |wanted, at| wanted | 1 << place(at));
+                let found = block.read(wanted, rows).ok_or_else(corrupt)?;
+                for at in counting() {
+                    if let Ok(here) = found.binary_search_by_key(&place(at), |found| found.0) {
+                        kept[*at].insert(*bucket, found[here].1.clone());
                     }
                 }
             }
