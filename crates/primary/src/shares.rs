@@ -8,6 +8,7 @@ use firetower_store::{Batch, Store};
 use firetower_topology::assign;
 
 use crate::Error;
+use crate::discovery::Listed;
 
 /// Assignments remembered for windows that are still open.
 const GENERATIONS_MAX: usize = 8;
@@ -28,6 +29,19 @@ impl Shares {
             shares.generations.push(split);
         }
         Ok(shares)
+    }
+
+    /// Returns the targets found, and those that jobs of which nothing is known had last: a source that is away when this
+    /// process starts takes no target away.
+    pub(crate) fn with_unknown(&self, listed: Listed) -> Vec<Target> {
+        let Listed { mut targets, unknown } = listed;
+        let had = self.generations.last().into_iter().flat_map(BTreeMap::values).flat_map(|share| &share.targets);
+        let kept: Vec<Target> = had.filter(|target| unknown.contains(&target.job_name)).cloned().collect();
+        if !kept.is_empty() {
+            tracing::warn!(jobs = ?unknown, targets = kept.len(), "sources not heard yet: their jobs keep the targets they had");
+            targets.extend(kept);
+        }
+        targets
     }
 
     /// Takes the list of targets as it is now; returns whether that makes a new generation, which is then in `batch`.
@@ -96,4 +110,46 @@ fn is_alike(a: &BTreeMap<String, Assignment>, b: &BTreeMap<String, Assignment>) 
         shares.iter().map(|(name, share)| (name.clone(), fingerprint(&share.targets))).collect()
     };
     prints(a) == prints(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firetower_model::Labels;
+    use firetower_store::Options;
+    use std::time::Duration;
+
+    fn target(job: &str, instance: &str) -> Target {
+        Target {
+            job_name: job.into(),
+            labels: Labels::new([("job", job), ("instance", instance)]),
+            url: format!("http://{instance}/metrics"),
+            interval: Duration::from_secs(15),
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    #[test]
+    fn a_job_that_nothing_is_known_of_keeps_its_targets_over_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_millis(0);
+        let store = Store::open(folder.path(), &Options::new(now, 1)).unwrap();
+        let load = || Shares::load(&store, vec!["s0".into(), "s1".into()]).unwrap();
+        let list = |targets: &[Target], unknown: &[&str]| Listed {
+            targets: targets.to_vec(),
+            unknown: unknown.iter().map(|job| (*job).to_owned()).collect(),
+        };
+        let [a, b, gone, c] = [("a", "a:1"), ("b", "b:1"), ("a", "a:2"), ("c", "c:1")].map(|(job, at)| target(job, at));
+        let mut before = load();
+        let targets = before.with_unknown(list(&[a.clone(), b.clone(), gone], &[]));
+        let mut batch = Batch::default();
+        assert!(before.update(&store, targets, now, &mut batch).unwrap());
+        store.commit(batch).unwrap();
+        let mut after = load();
+        let targets = after.with_unknown(list(&[a.clone(), c.clone()], &["b", "c"]));
+        assert_eq!(targets, [a.clone(), c.clone(), b.clone()]);
+        assert!(after.update(&store, targets, now, &mut Batch::default()).unwrap());
+        let heard = after.with_unknown(list(&[a.clone(), c.clone()], &[]));
+        assert_eq!(heard, [a, c], "once a source was heard, what it does not list is gone");
+    }
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_model::{
-    Body, Coverage, Generation, HealthReport, KeptLabels, KeptReport, NodeStatus, Role, Target, Timestamp, Watermark,
-    Window, WindowRows,
+    Body, Coverage, Generation, HealthReport, KeptLabels, KeptReport, NodeStatus, Role, Timestamp, Watermark, Window,
+    WindowRows,
 };
 use firetower_relay::{Children, Error, Orders, Outlet, Parent, ParentEvent};
 use firetower_store::{Batch, Store, WindowRecord};
 use firetower_wire::{Hello, Refusal, RefusalReason};
 use tokio::sync::{mpsc, watch};
 
+use crate::discovery::Listed;
 use crate::kept::Kept;
 use crate::merge::merge;
 use crate::shares::Shares;
@@ -44,7 +45,7 @@ pub(crate) struct Place {
 /// What others want of it.
 pub(crate) struct Mail {
     /// The list of targets, whenever it was read again.
-    pub(crate) targets: mpsc::Receiver<Vec<Target>>,
+    pub(crate) targets: mpsc::Receiver<Listed>,
     /// Of the global aggregators.
     pub(crate) wishes: mpsc::Receiver<ParentEvent>,
 }
@@ -141,8 +142,9 @@ impl Tower {
     }
 
     /// Follows a new list of targets, and tells the secondaries their shares.
-    fn assign(&mut self, targets: Vec<Target>, children: &Children, now: Timestamp) -> Result<(), Error> {
+    fn assign(&mut self, listed: Listed, children: &Children, now: Timestamp) -> Result<(), Error> {
         let from = Window::containing(now, self.place.window).end();
+        let targets = self.shares.with_unknown(listed);
         let (count, mut batch) = (targets.len(), Batch::default());
         if !self.shares.update(&self.store, targets, from, &mut batch)? {
             return Ok(());
@@ -363,8 +365,8 @@ impl Parent for Tower {
     }
 
     fn tick(&mut self, children: &Children, now: Timestamp) -> Result<(), Error> {
-        while let Ok(targets) = self.mail.targets.try_recv() {
-            self.assign(targets, children, now)?;
+        while let Ok(listed) = self.mail.targets.try_recv() {
+            self.assign(listed, children, now)?;
         }
         while let Ok(wish) = self.mail.wishes.try_recv() {
             if let ParentEvent::HealthSnapshot = wish {

@@ -8,7 +8,7 @@ mod names;
 mod run;
 mod servers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,7 +71,8 @@ struct Followed {
     source: Source,
     number: u64,
     task: AbortHandle,
-    /// `None` before it was heard.
+    is_heard: bool,
+    /// `None` as long as it could not say what there is.
     groups: Option<Vec<TargetGroup>>,
 }
 
@@ -83,10 +84,19 @@ enum Source {
     Name(DnsSd),
 }
 
-/// What a source says: all that it has.
+/// What a source says: all that it has, or that it never could say so.
 struct Report {
     number: u64,
-    groups: Vec<TargetGroup>,
+    groups: Option<Vec<TargetGroup>>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// By job; jobs without sources have no entry.
+    pub groups: BTreeMap<String, Vec<TargetGroup>>,
+    /// Jobs of which a source has not been able to say anything since it is followed: what they have is not known.
+    pub unknown: BTreeSet<String>,
 }
 
 impl Discovery {
@@ -126,14 +136,14 @@ impl Discovery {
         self.due = Some(Instant::now() + if self.are_all_heard() { Duration::ZERO } else { FIRST_WAIT });
     }
 
-    /// Waits until there is news, and returns all that is known, by job; jobs without sources have no entry.
+    /// Waits until there is news, and returns all that is known.
     ///
     /// After [`Discovery::follow`] it returns once every source was heard, or 5 s later; changes after that are gathered
     /// for 1 s.
     ///
     /// # Cancel safety
     /// Nothing is lost if it is dropped.
-    pub async fn changed(&mut self) -> BTreeMap<String, Vec<TargetGroup>> {
+    pub async fn changed(&mut self) -> Found {
         loop {
             let due = self.due;
             tokio::select! {
@@ -150,21 +160,25 @@ impl Discovery {
     fn take(&mut self, report: Report) {
         let was_all_heard = self.are_all_heard();
         let Some(followed) = self.sources.iter_mut().find(|followed| followed.number == report.number) else { return };
-        followed.groups = Some(report.groups);
+        followed.is_heard = true;
+        followed.groups = report.groups;
         let now = Instant::now();
         let is_last_heard = !was_all_heard && self.are_all_heard();
         self.due = if is_last_heard { Some(now) } else { Some(self.due.unwrap_or(now + LINGER)) };
     }
 
     fn are_all_heard(&self) -> bool {
-        self.sources.iter().all(|followed| followed.groups.is_some())
+        self.sources.iter().all(|followed| followed.is_heard)
     }
 
-    fn found(&self) -> BTreeMap<String, Vec<TargetGroup>> {
-        let mut found: BTreeMap<String, Vec<TargetGroup>> = BTreeMap::new();
+    fn found(&self) -> Found {
+        let mut found = Found::default();
         for followed in &self.sources {
-            let groups = found.entry(followed.job_name.clone()).or_default();
+            let groups = found.groups.entry(followed.job_name.clone()).or_default();
             groups.extend(followed.groups.iter().flatten().cloned());
+            if followed.groups.is_none() {
+                found.unknown.insert(followed.job_name.clone());
+            }
         }
         found
     }
@@ -180,7 +194,7 @@ impl Discovery {
             Source::Server(wanted) => self.tasks.spawn(servers::follow(setup, self.buffers.clone(), *wanted, voice)),
             Source::Name(wanted) => self.tasks.spawn(names::follow(setup, wanted, voice)),
         };
-        Followed { job_name: job_name.into(), source, number, task, groups: None }
+        Followed { job_name: job_name.into(), source, number, task, is_heard: false, groups: None }
     }
 }
 
@@ -205,24 +219,28 @@ struct Voice {
     job_name: String,
     number: u64,
     reporter: mpsc::Sender<Report>,
-    told: Option<Vec<TargetGroup>>,
+    /// `None` before anything was told.
+    told: Option<Option<Vec<TargetGroup>>>,
     fault: Option<String>,
 }
 
 impl Voice {
     /// Tells what there is, if that is news.
     async fn tell(&mut self, groups: Vec<TargetGroup>) {
+        self.report(Some(groups)).await;
+    }
+
+    /// Tells that nothing newer is known.
+    async fn tell_nothing_new(&mut self) {
+        self.report(self.told.clone().flatten()).await;
+    }
+
+    async fn report(&mut self, groups: Option<Vec<TargetGroup>>) {
         if self.told.as_ref() != Some(&groups) {
             self.told = Some(groups.clone());
             // Nobody listens only when all is being stopped.
             let _ = self.reporter.send(Report { number: self.number, groups }).await;
         }
-    }
-
-    /// Tells that nothing newer is known.
-    async fn tell_nothing_new(&mut self) {
-        let groups = self.told.clone().unwrap_or_default();
-        self.tell(groups).await;
     }
 
     /// Says once what is wrong, and again only when that changes.

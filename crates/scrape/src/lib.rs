@@ -20,7 +20,7 @@ pub mod page;
 mod target;
 
 pub use buffers::Buffers;
-pub use discovery::{Discovery, DiscoverySetup, Made, ReadGroups, discover};
+pub use discovery::{Discovery, DiscoverySetup, Found, Made, ReadGroups, discover};
 pub use error::{AccessError, Error};
 pub use exposition::{Format, Line, MediaType, PageError, Protocol, UnknownFormat, accept};
 pub use fetch::{Client, EnvironmentProxies, Tls};

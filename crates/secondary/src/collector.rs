@@ -259,7 +259,7 @@ impl Collector {
     fn follow_row(&mut self, at: usize, row: &PageRow, window: Window, is_open: bool) -> Result<(), Error> {
         let plan = self.plans.plan(self.followed[at].class, row.shape, window.start())?;
         let metrics = metrics_of(&self.store, row.shape);
-        let starts = self.plans.starts(row.shape, &metrics);
+        let starts = self.plans.starts(row.shape, &metrics, &plan);
         let mut discarded = Vec::new();
         if is_open {
             self.open_window(window);

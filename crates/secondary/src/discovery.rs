@@ -1,20 +1,18 @@
 //! The list of targets, from the jobs of a Prometheus file: a secondary that runs alone has no primary to tell it.
 
-use std::collections::BTreeMap;
-
 use firetower_daemon::Clock;
 use firetower_model::{Assignment, Generation, Target, TargetGroup};
-use firetower_scrape::{DiscoveryMetrics, Made};
+use firetower_scrape::{DiscoveryMetrics, Found, Made};
 use firetower_topology::{Complaint, ScrapeConfig, read_listed_groups, read_target_groups, resolve_jobs};
 
 /// Returns what makes shares of jobs, each with a generation of its own; the same targets again make none.
 pub(crate) fn making(
     clock: Clock,
     metrics: DiscoveryMetrics,
-) -> impl FnMut(&Vec<ScrapeConfig>, &BTreeMap<String, Vec<TargetGroup>>) -> Made<Assignment> {
+) -> impl FnMut(&Vec<ScrapeConfig>, &Found) -> Made<Assignment> {
     let mut newest: (u64, Option<Vec<Target>>) = (0, None);
     move |configs, found| {
-        let resolved = resolve_jobs(configs, found, &[]);
+        let resolved = resolve_jobs(configs, &found.groups, &[]);
         metrics.over_limit.inc_by(resolved.over_limit.len() as u64);
         let mut list = None;
         if newest.1.as_ref() != Some(&resolved.targets) {

@@ -8,7 +8,7 @@ use firetower_model::{Budget, KeptVersion, Labels, MetricId, RowId, ShapeId, Tim
 use firetower_store::{Error, Store};
 
 use crate::kept::Kept;
-use crate::starts::{StartColumns, Starts};
+use crate::starts::{StartColumns, Starts, is_start, start_columns};
 
 /// Under which note it is kept which labels are dropped.
 pub(crate) const KEPT_NOTE: &str = "kept/labels";
@@ -17,18 +17,23 @@ pub(crate) const KEPT_NOTE: &str = "kept/labels";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Class(u32);
 
-/// Where one column's values go: a row, and whether they are a counter's.
+/// Where one column's values go: a row, whether they are a counter's, and whether they say when a counter began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Column(u32);
 
 impl Column {
-    pub(crate) fn new(row: u32, is_cumulative: bool) -> Column {
-        Column(row << 1 | u32::from(is_cumulative))
+    pub(crate) fn new(row: u32, is_cumulative: bool, is_start: bool) -> Column {
+        Column(row << 2 | u32::from(is_start) << 1 | u32::from(is_cumulative))
     }
 
     /// Returns the place of the row among the rows of a window; it is the row's id.
     pub(crate) fn row(self) -> usize {
-        (self.0 >> 1) as usize
+        (self.0 >> 2) as usize
+    }
+
+    /// Tells whether the column says when another began.
+    fn is_start(self) -> bool {
+        self.0 & 2 != 0
     }
 
     /// Tells whether the column only grows.
@@ -110,9 +115,11 @@ impl Plans {
         Ok(plan)
     }
 
-    /// Returns which columns of `shape` say when others began.
-    pub(crate) fn starts(&mut self, shape: ShapeId, metrics: &[MetricId]) -> StartColumns {
-        self.starts.of(&self.store, shape, metrics)
+    /// Returns which columns of `shape`, which go where `plan` says, say when others began.
+    pub(crate) fn starts(&mut self, shape: ShapeId, metrics: &[MetricId], plan: &[Column]) -> StartColumns {
+        let store = &self.store;
+        let is_any = || plan.iter().any(|column| column.is_start());
+        self.starts.of(shape, || if is_any() { start_columns(store, metrics) } else { Arc::default() })
     }
 
     /// Returns where the values of one metric of a target of `class` go in the window that starts at `start`.
@@ -125,10 +132,11 @@ impl Plans {
             return Ok(*column);
         }
         let (labels, kind) = self.store.metric_labels(metric).expect("the store knows the metrics it gave ids to");
-        let is_cumulative = kind.is_cumulative(labels.get(NAME).unwrap_or(""));
+        let name = labels.get(NAME).unwrap_or("");
+        let (is_cumulative, is_start) = (kind.is_cumulative(name), is_start(name, kind));
         let key = self.kept.row_key(&self.class_labels[class.0 as usize].overlaid(&labels), start);
         let row = self.store.intern_row_key(&key)?;
-        let column = Column::new(row.0, is_cumulative);
+        let column = Column::new(row.0, is_cumulative, is_start);
         self.chosen[under].columns.insert((class, metric), column);
         Ok(column)
     }
@@ -138,6 +146,8 @@ impl Plans {
     pub(crate) fn forget(&mut self, start: Timestamp, live: &HashSet<(Class, ShapeId)>) {
         let held = [self.kept.version_at(start), self.kept.labels().newest_version()];
         self.chosen.retain(|chosen| held.contains(&chosen.version));
+        let live_shapes: HashSet<ShapeId> = live.iter().map(|(_, shape)| *shape).collect();
+        self.starts.forget(|shape| live_shapes.contains(&shape));
         for chosen in &mut self.chosen {
             chosen.plans.retain(|of, _| live.contains(of));
             let used: usize = chosen.plans.values().map(|plan| plan.len()).sum();

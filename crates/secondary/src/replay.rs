@@ -65,7 +65,7 @@ fn replay_rows(
         let previous = last.as_ref().map(HeldRow::as_row);
         if window.range().contains(row.at) {
             let plan = plans.plan(class, row.shape, window.start())?;
-            let columns = plans.starts(row.shape, &row.metrics);
+            let columns = plans.starts(row.shape, &row.metrics, &plan);
             track.follow(previous, row.as_row(), (&plan, RowStarts { columns: &columns, window }), sums);
         } else {
             track.remember(previous, row.as_row());
@@ -204,7 +204,7 @@ mod tests {
     }
 
     fn column(metric: MetricId) -> Column {
-        Column::new(metric.0, metric.0.is_multiple_of(2))
+        Column::new(metric.0, metric.0.is_multiple_of(2), false)
     }
 
     fn pages() -> impl Strategy<Value = Vec<Page>> {

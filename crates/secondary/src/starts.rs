@@ -23,10 +23,21 @@ pub(crate) type StartColumns = Arc<[u32]>;
 pub(crate) struct Starts(HashMap<ShapeId, StartColumns>);
 
 impl Starts {
-    /// Returns the start columns of `shape`.
-    pub(crate) fn of(&mut self, store: &Store, shape: ShapeId, metrics: &[MetricId]) -> StartColumns {
-        Arc::clone(self.0.entry(shape).or_insert_with(|| start_columns(store, metrics)))
+    /// Returns the start columns of `shape`, which `find` finds.
+    pub(crate) fn of(&mut self, shape: ShapeId, find: impl FnOnce() -> StartColumns) -> StartColumns {
+        Arc::clone(self.0.entry(shape).or_insert_with(find))
     }
+
+    /// Forgets the columns of shapes that are not `live`; they are found again when they are asked for.
+    pub(crate) fn forget(&mut self, live: impl Fn(ShapeId) -> bool) {
+        self.0.retain(|shape, _| live(*shape));
+        self.0.shrink_to(2 * self.0.len());
+    }
+}
+
+/// Tells whether series of this name and kind say when others began.
+pub(crate) fn is_start(name: &str, kind: Kind) -> bool {
+    kind == Kind::Gauge && name.ends_with(CREATED)
 }
 
 /// Returns for each of `metrics` the place of the one that says when it began; nothing if none does.
@@ -37,9 +48,7 @@ pub(crate) fn start_columns(store: &Store, metrics: &[MetricId]) -> StartColumns
 }
 
 fn find_starts(metrics: &[(Labels, Kind)]) -> StartColumns {
-    let is_created = |(labels, kind): &(Labels, Kind)| {
-        *kind == Kind::Gauge && labels.get(NAME).is_some_and(|name| name.ends_with(CREATED))
-    };
+    let is_created = |(labels, kind): &(Labels, Kind)| is_start(labels.get(NAME).unwrap_or(""), *kind);
     let created = metrics.iter().zip(0u32..).filter(|(metric, _)| is_created(metric));
     let created: HashMap<&Labels, u32> = created.map(|((labels, _), place)| (labels, place)).collect();
     if created.is_empty() {

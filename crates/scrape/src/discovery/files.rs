@@ -47,7 +47,12 @@ pub(super) async fn follow(setup: Arc<DiscoverySetup>, wanted: FileSd, mut voice
         }
         let faults = blocking(|| look(&setup, &wanted.files, &mut known));
         voice.complain((!faults.is_empty()).then(|| faults.join("; ")));
-        voice.tell(known.values().flat_map(|known| known.groups.iter().cloned()).collect()).await;
+        let groups: Vec<TargetGroup> = known.values().flat_map(|known| known.groups.iter().cloned()).collect();
+        if groups.is_empty() && !faults.is_empty() {
+            voice.tell_nothing_new().await;
+        } else {
+            voice.tell(groups).await;
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! The task of a role that keeps its list of targets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use firetower_daemon::blocking;
-use firetower_model::{JobSources, TargetGroup};
+use firetower_model::JobSources;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::Discovery;
+use super::{Discovery, Found};
 
 /// What is made of what was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub async fn discover<J, T>(
     mut jobs: J,
     mut reloaded: mpsc::Receiver<J>,
     sources: impl Fn(&J) -> Vec<JobSources>,
-    mut make: impl FnMut(&J, &BTreeMap<String, Vec<TargetGroup>>) -> Made<T>,
+    mut make: impl FnMut(&J, &Found) -> Made<T>,
     lists: mpsc::Sender<T>,
     cancel: CancellationToken,
 ) {

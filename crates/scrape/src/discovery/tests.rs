@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -11,7 +10,7 @@ use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::{Discovery, DiscoverySetup};
+use super::{Discovery, DiscoverySetup, Found};
 use crate::fetch::{Client, Tls};
 use crate::metrics::DiscoveryMetrics;
 
@@ -70,9 +69,9 @@ impl Bench {
     }
 }
 
-fn targets(found: &BTreeMap<String, Vec<TargetGroup>>) -> Vec<String> {
+fn targets(found: &Found) -> Vec<String> {
     let mut targets: Vec<String> =
-        found.get("j").into_iter().flatten().flat_map(|group| group.targets.clone()).collect();
+        found.groups.get("j").into_iter().flatten().flat_map(|group| group.targets.clone()).collect();
     targets.sort();
     targets
 }
@@ -119,7 +118,7 @@ async fn other_jobs_leave_a_source_alone_and_changes_are_gathered() {
     bench.discovery.follow(&[files(&["b.json"])]);
     assert_eq!(targets(&bench.discovery.changed().await), ["b:1"]);
     bench.discovery.follow(&[]);
-    assert_eq!(bench.discovery.changed().await, BTreeMap::new());
+    assert_eq!(bench.discovery.changed().await, Found::default());
 }
 
 /// Answers each request with `type|body` as it is at the moment, and notes what was asked.
@@ -167,6 +166,26 @@ async fn a_server_lists_targets_until_it_lists_others() {
     );
     *answer.lock().unwrap() = "application/json|a:1\na:2";
     bench.expect(&["a:1", "a:2"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_source_has_is_unknown_until_it_can_say_so() {
+    let asked = Mutex::new(0);
+    let names = Names::new(move |_, _| {
+        let mut asked = asked.lock().unwrap();
+        *asked += 1;
+        let answer = if *asked < 3 { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Vec::new()) };
+        async { answer }
+    });
+    let mut bench = Bench::new(names);
+    bench.write("a.json", "a:1");
+    let names =
+        vec![DnsSd { names: vec!["n".into()], kind: DnsKind::A, port: 1, refresh_interval: Duration::from_secs(30) }];
+    bench.discovery.follow(&[JobSources { names, ..files(&["a.json"]) }]);
+    let found = bench.discovery.changed().await;
+    assert_eq!((targets(&found), found.unknown.contains("j")), (vec!["a:1".to_owned()], true));
+    let found = bench.discovery.changed().await;
+    assert_eq!((targets(&found), found.unknown.len()), (vec!["a:1".to_owned()], 0));
 }
 
 #[tokio::test(start_paused = true)]
