@@ -11,6 +11,7 @@ mod field;
 mod make;
 mod pieces;
 mod retire;
+mod scale;
 mod select;
 mod timing;
 mod values;
