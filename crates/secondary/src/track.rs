@@ -147,6 +147,12 @@ impl Track {
         }
     }
 
+    /// Forgets what ended before `cutoff`.
+    pub(crate) fn forget_before(&mut self, cutoff: Timestamp) {
+        self.ended.retain(|_, ended| ended.at >= cutoff);
+        self.ended.shrink_to(2 * self.ended.len());
+    }
+
     fn revive(&mut self, metric: MetricId, at: Timestamp) -> Option<f64> {
         if self.ended.is_empty() {
             return None;

@@ -1,6 +1,6 @@
 //! Closing windows, and putting them out again when something came late.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use firetower_store::Batch;
 use crate::Error;
 use crate::collector::Collector;
 use crate::replay::{Loose, range_behind, replay};
+use crate::track::PREDECESSOR_AGE_MAX;
 use crate::window::{Durations, Slots, rows};
 
 /// How long after its end a window is closed.
@@ -138,13 +139,18 @@ impl Collector {
         let cutoff = now - self.place.late_window - self.place.window;
         self.records.retain(|start, record| *start >= cutoff || record.pending_weight > 0);
         self.appender.forget_before(now - self.place.raw_retention);
-        for (at, followed) in self.followed.iter().enumerate() {
+        let mut live = HashSet::new();
+        for (at, followed) in self.followed.iter_mut().enumerate() {
+            let age = PREDECESSOR_AGE_MAX.max(followed.target.interval) + 2 * self.place.window;
+            followed.track.forget_before(now - age);
+            if followed.removed_at.is_none_or(|removed_at| removed_at >= now - age) {
+                live.insert((followed.class, followed.shape));
+            }
             let is_past = followed.removed_at.is_some_and(|removed_at| removed_at < cutoff);
             if is_past && self.by_id.remove(&followed.id).is_some() {
                 self.vacant.push(at);
             }
         }
-        let live = self.followed.iter().map(|followed| (followed.class, followed.shape)).collect();
         self.plans.forget(self.closed_until, &live);
         let mut batch = Batch::default();
         self.store.prune_windows(&mut batch, cutoff)?;
