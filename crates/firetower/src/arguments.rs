@@ -9,10 +9,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use firetower_topology::{Retention, parse_duration};
 
-/// Watches servers from a tree of monitors: secondaries pull, primaries gather, a global aggregator answers.
 /// How much time a block of raw samples may cover.
 const BLOCK_LENGTHS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
 
+/// Watches servers from a tree of monitors: secondaries pull, primaries gather, a global aggregator answers.
 #[derive(Debug, Parser)]
 #[command(name = "firetower", version, about, arg_required_else_help = true)]
 pub(crate) struct Arguments {
