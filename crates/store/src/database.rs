@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use firetower_model::{Incarnation, Timestamp};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompactionStyle, UniversalCompactOptions, WriteBatch,
-    WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompactionStyle, ReadOptions, UniversalCompactOptions,
+    WriteBatch, WriteOptions,
 };
 
 use crate::error::Error;
@@ -88,6 +88,13 @@ pub struct Store {
     incarnation: Incarnation,
 }
 
+/// How to read what is not soon read again: it takes no room from what is.
+pub(crate) fn read_once() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options
+}
+
 /// Writes that become visible, and durable, together.
 #[derive(Default)]
 pub struct Batch(pub(crate) WriteBatch, pub(crate) Touched);
@@ -120,10 +127,7 @@ impl Store {
             families.push(ColumnFamilyDescriptor::new(name, family));
         }
         let db = DB::open_cf_descriptors(&db_options, path, families).map_err(open)?;
-        let incarnation = check_format(&db, path, options)?;
-        let tree = Arc::new(Tree::load(&db)?);
-        let raw = Arc::new(Raw::load(&db, options.bucket)?);
-        Ok(Store { db: Arc::new(db), tree, raw, path: path.into(), incarnation })
+        Store::load(db, path, options)
     }
 
     /// Opens the data directory `path` for reading, also beside the process that has it open.
@@ -148,8 +152,11 @@ impl Store {
         let families = FAMILIES.map(|(name, is_compressed)| (name, options(is_compressed)));
         let db_options = rocksdb::Options::default();
         let db = DB::open_cf_with_opts_for_read_only(&db_options, path, families, false).map_err(open)?;
-        let options = Options::new(Timestamp::MIN, 0);
-        let incarnation = check_format(&db, path, &options)?;
+        Store::load(db, path, &Options::new(Timestamp::MIN, 0))
+    }
+
+    fn load(db: DB, path: &Path, options: &Options) -> Result<Store, Error> {
+        let incarnation = check_format(&db, path, options)?;
         let tree = Arc::new(Tree::load(&db)?);
         let raw = Arc::new(Raw::load(&db, options.bucket)?);
         Ok(Store { db: Arc::new(db), tree, raw, path: path.into(), incarnation })

@@ -8,6 +8,7 @@
 mod appender;
 mod arena;
 pub(crate) mod block;
+pub(crate) mod buckets;
 pub(crate) mod bytes;
 pub(crate) mod candidates;
 pub(crate) mod code;

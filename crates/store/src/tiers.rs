@@ -1,6 +1,6 @@
 //! Spans of five minutes and of an hour, kept longer than the samples that they are made of.
 //!
-//! They are made when a bucket is settled, and lie beside its blocks: one metric of at most 64 targets over one bucket.
+//! They are made when a bucket is settled, and lie beside its blocks: some metrics of at most 64 targets over one bucket.
 //! A span that reaches over the edge of a bucket is kept in pieces, one in each, which a reader merges. Samples that
 //! come after their bucket was settled are laid over its spans by the reader, and enter them before the bucket's
 //! samples go.
@@ -18,7 +18,7 @@ mod values;
 
 use firetower_model::SpanTier;
 
-pub(crate) use make::{METRIC_BYTES, SpanWriters};
+pub(crate) use make::{SpanWriters, spans_bytes};
 pub use retire::{Cutoffs, Retire};
 
 /// Returns the family that a tier is kept in.

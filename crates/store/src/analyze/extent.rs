@@ -1,15 +1,13 @@
 //! How far each tier reaches, and how much it takes.
 
 use firetower_model::{SpanTier, Timestamp};
-use rocksdb::ReadOptions;
 
-use crate::database::Store;
+use crate::database::{Store, read_once};
 use crate::error::Error;
 use crate::raw::block::Block;
+use crate::raw::buckets::{SAMPLE_FAMILIES, buckets_in};
 use crate::raw::key::{Bucket, read_block_key};
 use crate::tiers::family;
-
-const RAW_FAMILIES: [&str; 3] = ["raw_rows", "raw_blocks", "raw_loose"];
 
 /// A tier's buckets.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +28,7 @@ pub struct TierExtent {
 
 impl Store {
     pub(crate) fn tier_extents(&self) -> Result<Vec<TierExtent>, Error> {
-        let mut extents = vec![self.extent("raw", &RAW_FAMILIES)?];
+        let mut extents = vec![self.extent("raw", &SAMPLE_FAMILIES)?];
         for tier in SpanTier::ALL {
             extents.push(self.extent(tier.name(), &[family(tier)])?);
         }
@@ -45,22 +43,13 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub fn raw_range(&self) -> Result<Option<(Timestamp, Timestamp)>, Error> {
-        self.extent("raw", &RAW_FAMILIES).map(|extent| extent.range)
+        self.extent("raw", &SAMPLE_FAMILIES).map(|extent| extent.range)
     }
 
     fn extent(&self, tier: &'static str, families: &[&'static str]) -> Result<TierExtent, Error> {
         let mut found: Vec<Bucket> = Vec::new();
         for family in families {
-            let mut entries = self.db.raw_iterator_cf(self.family(family));
-            entries.seek_to_first();
-            while let Some(bucket) =
-                entries.key().and_then(|key| key.first_chunk::<4>()).map(|key| Bucket::from_bytes(*key))
-            {
-                found.push(bucket);
-                let Some(next) = bucket.checked_next() else { break };
-                entries.seek(next.to_bytes());
-            }
-            entries.status().map_err(Error::at("find buckets"))?;
+            found.extend(buckets_in(self.db.raw_iterator_cf(self.family(family)), Bucket::MIN, Bucket::MAX)?);
         }
         found.sort_unstable();
         found.dedup();
@@ -73,9 +62,7 @@ impl Store {
 
     /// Returns how many samples the settled blocks have, and their bytes.
     fn settled_samples(&self) -> Result<(u64, u64), Error> {
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        let mut blocks = self.db.raw_iterator_cf_opt(self.family("raw_blocks"), options);
+        let mut blocks = self.db.raw_iterator_cf_opt(self.family("raw_blocks"), read_once());
         blocks.seek_to_first();
         let (mut samples, mut bytes) = (0, 0);
         while let Some((key, value)) = blocks.item() {

@@ -195,6 +195,82 @@ impl<'a> Decoder<'a> {
     }
 }
 
+/// Most plain bits put at once.
+const PLAIN_MAX: u32 = 32;
+
+/// Bits that are written, or read: what describes the one describes the other.
+pub(crate) trait Bits {
+    /// Writes `bit`, or reads it; returns it.
+    fn bit(&mut self, model: &mut Model, bit: bool) -> bool;
+
+    /// Writes the low `count` bits of `bits`, or reads them; returns them. At most 56. `None` if there are no more.
+    fn plain(&mut self, bits: u64, count: u32) -> Option<u64>;
+
+    /// Writes the low `count` bits of `symbol`, or reads them, each by a model chosen by those before; returns them.
+    #[inline]
+    fn symbol(&mut self, models: &mut [Model], symbol: u32, count: u32) -> u32 {
+        let mut node = 1;
+        for at in (0..count).rev() {
+            node = node << 1 | u32::from(self.bit(&mut models[node as usize], symbol >> at & 1 == 1));
+        }
+        node - (1 << count)
+    }
+}
+
+impl<V: BorrowMut<Vec<u8>>> Bits for Encoder<V> {
+    #[inline]
+    fn bit(&mut self, model: &mut Model, bit: bool) -> bool {
+        self.put(model, bit);
+        bit
+    }
+
+    #[inline]
+    fn plain(&mut self, bits: u64, count: u32) -> Option<u64> {
+        let bits = bits & ((1 << count) - 1);
+        self.put_plain(bits, count);
+        Some(bits)
+    }
+}
+
+impl Bits for Decoder<'_> {
+    #[inline]
+    fn bit(&mut self, model: &mut Model, _: bool) -> bool {
+        self.get(model)
+    }
+
+    #[inline]
+    fn plain(&mut self, _: u64, count: u32) -> Option<u64> {
+        self.get_plain(count)
+    }
+}
+
+/// Writes sign and bits of `number`, which is `length` bits long, or reads them; returns it.
+///
+/// Of its bits the first is known, the next two are modelled, the second by the first, and the others are plain.
+#[inline]
+pub(crate) fn code_number(
+    bits: &mut impl Bits,
+    (sign, top): (&mut Model, &mut [Model; 3]),
+    length: u32,
+    number: i64,
+) -> Option<i64> {
+    let size = number.unsigned_abs();
+    let is_negative = bits.bit(sign, number < 0);
+    let (mut found, mut rest, mut at) = (1u64, length - 1, 0);
+    for _ in 0..rest.min(2) {
+        rest -= 1;
+        let bit = bits.bit(&mut top[at], size >> rest & 1 == 1);
+        found = found << 1 | u64::from(bit);
+        at = 1 + usize::from(bit);
+    }
+    while rest > 0 {
+        let count = rest.min(PLAIN_MAX);
+        rest -= count;
+        found = found << count | bits.plain(size >> rest, count)?;
+    }
+    Some(if is_negative { (found as i64).wrapping_neg() } else { found as i64 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use firetower_model::{Kind, Labels, MetricId, ShapeId, TargetId};
 use rocksdb::{DB, IteratorMode, WriteBatch};
 
-use crate::database::Store;
+use crate::database::{Store, read_once};
 use crate::error::Error;
 use crate::raw::bytes::{Reader, put_varint};
 use crate::raw::index::Index;
@@ -35,7 +35,7 @@ impl Dictionary {
         let order = [METRIC, TARGET, SHAPE, ROWS, LONE];
         for kind in order {
             let mode = IteratorMode::From(&[kind], rocksdb::Direction::Forward);
-            for entry in db.iterator_cf(names, mode) {
+            for entry in db.iterator_cf_opt(names, read_once(), mode) {
                 let (key, value) = entry.map_err(Error::at("read names"))?;
                 if key.first() != Some(&kind) {
                     break;

@@ -12,6 +12,7 @@ pub struct Bucket(pub(crate) i32);
 
 impl Bucket {
     pub(crate) const MIN: Bucket = Bucket(i32::MIN);
+    pub(crate) const MAX: Bucket = Bucket(i32::MAX);
 
     pub(crate) fn to_bytes(self) -> [u8; 4] {
         sorted_u32(self.0).to_be_bytes()
@@ -19,6 +20,11 @@ impl Bucket {
 
     pub(crate) fn from_bytes(bytes: [u8; 4]) -> Bucket {
         Bucket((u32::from_be_bytes(bytes) ^ (1 << 31)) as i32)
+    }
+
+    /// Returns the bucket that a key of samples or spans begins with.
+    pub(crate) fn of_key(key: &[u8]) -> Option<Bucket> {
+        key.first_chunk::<4>().map(|bytes| Bucket::from_bytes(*bytes))
     }
 
     pub(crate) fn next(self) -> Bucket {

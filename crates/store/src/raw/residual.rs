@@ -2,13 +2,11 @@
 //! after the first likewise, the rest plainly.
 
 use crate::raw::bytes::Reader;
-use crate::raw::coder::{Decoder, Encoder, Model};
+use crate::raw::coder::{Bits, Decoder, Encoder, Model, code_number};
 use crate::raw::predict::{PREDICTORS, Predictor};
 
 /// Lengths in bits, none included.
 const LENGTHS: usize = 65;
-/// Most plain bits put at once.
-const PLAIN_MAX: u32 = 32;
 
 /// What is learnt of the numbers of one series.
 struct Models {
@@ -21,8 +19,9 @@ struct Models {
     /// By length; the second by the first.
     top: [[Model; 3]; LENGTHS],
     last_sign: usize,
-    /// Shortest length but none.
+    /// Shortest length but none, and longest.
     shortest: u32,
+    longest: u32,
     /// How often the lengths are halved.
     halvings: u32,
 }
@@ -36,72 +35,28 @@ impl Models {
             top: [[Model::NEW; 3]; LENGTHS],
             last_sign: 0,
             shortest,
+            longest,
             halvings: u32::BITS - (longest - shortest).leading_zeros(),
         }
     }
 
+    /// Writes `residual`, or reads it; returns it. `None` if what is read is none.
     #[inline]
-    fn put(&mut self, out: &mut Encoder<&mut Vec<u8>>, residual: i64) {
+    fn code(&mut self, bits: &mut impl Bits, residual: i64) -> Option<i64> {
         let size = residual.unsigned_abs();
-        let length = u64::BITS - size.leading_zeros();
-        out.put(&mut self.zero[usize::from(self.last_sign == 0)], size == 0);
-        if size == 0 {
-            self.last_sign = 0;
-            return;
-        }
-        let mut node = 1;
-        for halving in (0..self.halvings).rev() {
-            let bit = (length - self.shortest) >> halving & 1 == 1;
-            out.put(&mut self.length[node], bit);
-            node = node << 1 | usize::from(bit);
-        }
-        out.put(&mut self.sign[self.last_sign], residual < 0);
-        self.last_sign = if residual < 0 { 1 } else { 2 };
-        let top = &mut self.top[length as usize];
-        let (mut rest, mut at) = (length - 1, 0);
-        for _ in 0..rest.min(2) {
-            rest -= 1;
-            let bit = size >> rest & 1 == 1;
-            out.put(&mut top[at], bit);
-            at = 1 + usize::from(bit);
-        }
-        while rest > 0 {
-            let bits = rest.min(PLAIN_MAX);
-            rest -= bits;
-            out.put_plain(size >> rest & ((1 << bits) - 1), bits);
-        }
-    }
-
-    #[inline]
-    fn get(&mut self, from: &mut Decoder<'_>, longest: u32) -> Option<i64> {
-        if from.get(&mut self.zero[usize::from(self.last_sign == 0)]) {
+        if bits.bit(&mut self.zero[usize::from(self.last_sign == 0)], size == 0) {
             self.last_sign = 0;
             return Some(0);
         }
-        let mut node = 1;
-        for _ in 0..self.halvings {
-            node = node << 1 | usize::from(from.get(&mut self.length[node]));
-        }
-        let length = node as u32 - (1 << self.halvings) + self.shortest;
-        if length > longest {
+        let length = u64::BITS - size.leading_zeros();
+        let length = bits.symbol(&mut self.length, length.wrapping_sub(self.shortest), self.halvings) + self.shortest;
+        if length > self.longest {
             return None;
         }
-        let is_negative = from.get(&mut self.sign[self.last_sign]);
-        self.last_sign = if is_negative { 1 } else { 2 };
-        let top = &mut self.top[length as usize];
-        let (mut size, mut rest, mut at) = (1u64, length - 1, 0);
-        for _ in 0..rest.min(2) {
-            rest -= 1;
-            let bit = from.get(&mut top[at]);
-            size = size << 1 | u64::from(bit);
-            at = 1 + usize::from(bit);
-        }
-        while rest > 0 {
-            let bits = rest.min(PLAIN_MAX);
-            rest -= bits;
-            size = size << bits | from.get_plain(bits)?;
-        }
-        Some(if is_negative { (size as i64).wrapping_neg() } else { size as i64 })
+        let models = (&mut self.sign[self.last_sign], &mut self.top[length as usize]);
+        let residual = code_number(bits, models, length, residual)?;
+        self.last_sign = if residual < 0 { 1 } else { 2 };
+        Some(residual)
     }
 }
 
@@ -134,7 +89,7 @@ pub(crate) fn put_residuals(out: &mut Vec<u8>, numbers: &[i64], predictor: u8, s
     let mut models = Models::new(shortest, longest);
     let mut encoder = Encoder::new(out, &mut scratch.plain);
     for residual in &scratch.residuals {
-        models.put(&mut encoder, *residual);
+        models.code(&mut encoder, *residual);
     }
     encoder.finish();
 }
@@ -150,7 +105,7 @@ pub(crate) fn read_residuals(mut from: Reader<'_>, count: usize, predictor: u8, 
     let mut decoder = Decoder::new(from.0);
     numbers.reserve(count);
     for _ in 0..count {
-        let number = foretold.next().wrapping_add(models.get(&mut decoder, longest)?);
+        let number = foretold.next().wrapping_add(models.code(&mut decoder, 0)?);
         foretold.learn(number);
         numbers.push(number);
     }

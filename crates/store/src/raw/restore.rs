@@ -5,9 +5,9 @@ use std::collections::hash_map::Entry;
 
 use firetower_model::sample::STALE_BITS;
 use firetower_model::{TargetId, Timestamp};
-use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
+use rocksdb::{DB, DBRawIteratorWithThreadMode};
 
-use crate::database::Store;
+use crate::database::{Store, read_once};
 use crate::error::Error;
 use crate::raw::appender::{Appender, Last};
 use crate::raw::key::{Bucket, read_row_key, row_key};
@@ -20,7 +20,7 @@ impl Store {
     /// If the rows not yet settled cannot be read.
     pub fn appender(&self) -> Result<Appender, Error> {
         let mut targets = HashMap::new();
-        let mut options = ReadOptions::default();
+        let mut options = read_once();
         options.set_iterate_lower_bound(self.first_unsettled().to_bytes());
         let mut rows = self.db.raw_iterator_cf_opt(self.family("raw_rows"), options);
         rows.seek_to_last();

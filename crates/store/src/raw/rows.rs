@@ -3,7 +3,7 @@
 use firetower_model::{ShapeId, TargetId, TimeRange, Timestamp};
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
 
-use crate::database::Store;
+use crate::database::{Store, read_once};
 use crate::error::Error;
 use crate::raw::key::{Bucket, BucketLength, read_row_key, row_key};
 use crate::raw::row::{RowState, is_keyframe};
@@ -37,10 +37,12 @@ pub struct ScrapeRows<'a> {
 impl Store {
     /// Returns the rows of `target` inside `range` that are not settled yet.
     ///
+    /// For whoever goes through all targets: what it reads takes no room from what queries read again and again.
+    ///
     /// # Errors
     /// If they cannot be read.
     pub fn rows(&self, target: TargetId, range: TimeRange) -> Result<ScrapeRows<'_>, Error> {
-        let mut rows = ScrapeRows::new(self, ReadOptions::default(), self.first_unsettled());
+        let mut rows = ScrapeRows::new(self, read_once(), self.first_unsettled());
         rows.restart(target, range)?;
         Ok(rows)
     }

@@ -4,13 +4,14 @@ use std::sync::atomic::Ordering;
 
 use firetower_model::sample::STALE_BITS;
 use firetower_model::{Matcher, STALE, Sample, Select, Series, TargetId, TimeRange, Timestamp};
-use rocksdb::{DB, DBPinnableSlice, ReadOptions, SnapshotWithThreadMode};
+use rocksdb::{DB, DBPinnableSlice, DBRawIteratorWithThreadMode, ReadOptions, SnapshotWithThreadMode};
 
 use crate::database::Store;
 use crate::error::Error;
 use crate::raw::block::Block;
+use crate::raw::buckets::{buckets_in, find_block};
 use crate::raw::candidates::{Candidate, candidates};
-use crate::raw::key::{Bucket, Group, block_key, loose_key, read_block_key, read_loose_key};
+use crate::raw::key::{Bucket, Group, block_key, loose_key, read_loose_key};
 use crate::raw::loose::read_loose_value;
 use crate::raw::rows::ScrapeRows;
 
@@ -26,27 +27,31 @@ impl Select for Store {
         range: TimeRange,
     ) -> Result<impl Iterator<Item = Result<Vec<Series>, Error>>, Error> {
         let reader = Reader::new(self, range)?;
-        let found = match self.raw.length.buckets(range) {
-            Some((first, last)) => candidates(&self.raw.names.read(), matchers, first, last),
-            None => Vec::new(),
-        };
-        let mut done = 0;
-        Ok(std::iter::from_fn(move || {
-            while done < found.len() {
-                let slice = slice(&found[done..]);
-                done += slice.len();
-                match reader.read(slice) {
-                    Ok(series) if series.is_empty() => {}
-                    result => return Some(result),
-                }
-            }
-            None
-        }))
+        Ok(in_slices(reader.candidates(matchers), move |pairs| reader.read(pairs)))
     }
 }
 
+/// Reads `found` a slice at a time, as far as there is anything; pairs that may share their final labels come together.
+pub(crate) fn in_slices<T>(
+    found: Vec<Candidate>,
+    read: impl Fn(&[Candidate]) -> Result<Vec<T>, Error>,
+) -> impl Iterator<Item = Result<Vec<T>, Error>> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        while done < found.len() {
+            let slice = slice(&found[done..]);
+            done += slice.len();
+            match read(slice) {
+                Ok(series) if series.is_empty() => {}
+                result => return Some(result),
+            }
+        }
+        None
+    })
+}
+
 /// Returns the pairs to be read first: as many as are read at once, and the rest of the last leader's.
-pub(crate) fn slice(found: &[Candidate]) -> &[Candidate] {
+fn slice(found: &[Candidate]) -> &[Candidate] {
     let mut end = SLICE_PAIRS.min(found.len());
     while end < found.len() && found[end].hash == found[end - 1].hash && found[end].leader == found[end - 1].leader {
         end += 1;
@@ -85,25 +90,20 @@ impl<'a> Reader<'a> {
         Ok(reader)
     }
 
+    /// Returns the pairs whose final labels may match, and that may have something in the range.
+    pub(crate) fn candidates(&self, matchers: &[Matcher]) -> Vec<Candidate> {
+        let Some((first, last)) = self.store.raw.length.buckets(self.range) else { return Vec::new() };
+        candidates(&self.store.raw.names.read(), matchers, first, last)
+    }
+
     /// Returns the buckets inside the range in which `family` has anything.
     pub(crate) fn buckets(&self, family: &'static str) -> Result<Vec<Bucket>, Error> {
-        let mut found = Vec::new();
-        let Some((mut next, last)) = self.store.raw.length.buckets(self.range) else { return Ok(found) };
-        let mut entries = self.snapshot.raw_iterator_cf(self.store.family(family));
-        loop {
-            entries.seek(next.to_bytes());
-            let Some(key) = entries.key() else { break };
-            let bucket = key.first_chunk::<4>().map(|bytes| Bucket::from_bytes(*bytes));
-            let bucket = bucket.ok_or_else(|| Error::corrupt("raw key", key))?;
-            if bucket > last {
-                break;
-            }
-            found.push(bucket);
-            let Some(after) = bucket.checked_next() else { break };
-            next = after;
-        }
-        entries.status().map_err(Error::at("find buckets"))?;
-        Ok(found)
+        let Some((first, last)) = self.store.raw.length.buckets(self.range) else { return Ok(Vec::new()) };
+        buckets_in(self.entries(family), first, last)
+    }
+
+    pub(crate) fn entries(&self, family: &'static str) -> DBRawIteratorWithThreadMode<'_, DB> {
+        self.snapshot.raw_iterator_cf(self.store.family(family))
     }
 
     fn read(&self, pairs: &[Candidate]) -> Result<Vec<Series>, Error> {
@@ -151,20 +151,12 @@ impl<'a> Reader<'a> {
         }
         let mut order: Vec<usize> = (0..pairs.len()).collect();
         order.sort_by_key(|at| (Group::of(pairs[*at].target), pairs[*at].metric));
-        let mut entries = self.snapshot.raw_iterator_cf(self.store.family("raw_blocks"));
+        let mut entries = self.entries("raw_blocks");
         for bucket in buckets {
             let mut rest = order.as_slice();
             while let Some(at) = rest.first() {
                 let (group, metric) = (Group::of(pairs[*at].target), pairs[*at].metric);
-                entries.seek_for_prev(block_key(*bucket, group, metric));
-                let here = match entries.item() {
-                    Some((key, bytes)) => {
-                        Some((read_block_key(key).ok_or_else(|| Error::corrupt("block", key))?, bytes))
-                    }
-                    None => None,
-                };
-                let Some(((_, _, first), bytes)) = here.filter(|(key, _)| (key.0, key.1) == (*bucket, group)) else {
-                    entries.status().map_err(Error::at("read a block"))?;
+                let Some((first, bytes)) = find_block(&mut entries, (*bucket, group, metric))? else {
                     rest = &rest[1..];
                     continue;
                 };
@@ -242,9 +234,7 @@ impl<'a> Reader<'a> {
         if self.loose_buckets.is_empty() {
             return Ok(());
         }
-        let mut options = ReadOptions::default();
-        options.set_snapshot(&self.snapshot);
-        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), options);
+        let mut entries = self.entries("raw_loose");
         for bucket in &self.loose_buckets {
             for (pair, found) in pairs.iter().zip(found.iter_mut()) {
                 entries.seek(loose_key(*bucket, pair.metric, pair.target, self.range.start));

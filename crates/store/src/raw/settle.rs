@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use firetower_model::{MetricId, TargetId, Timestamp};
+use firetower_model::{MetricId, SpanTier, TargetId, Timestamp};
 use rocksdb::{ReadOptions, WriteBatch, WriteOptions};
 
-use crate::database::Store;
+use crate::database::{Store, read_once};
 use crate::error::Error;
 use crate::raw::block::{BlockWriter, MetricColumns, Patterns};
 use crate::raw::column::ColumnWriter;
@@ -18,7 +18,7 @@ use crate::raw::key::{Bucket, GROUP_TARGETS, Group, block_key, loose_key, read_l
 use crate::raw::loose::read_loose_value;
 use crate::raw::times::put_pattern;
 use crate::raw::transpose::{Survey, TargetColumns, survey};
-use crate::tiers::{METRIC_BYTES, SpanWriters};
+use crate::tiers::{SpanWriters, family, spans_bytes};
 
 /// Bytes held for a sample of one target while its rows are turned into columns, with the room that a growing list has to spare.
 const CELL_BYTES: u64 = 12;
@@ -93,15 +93,8 @@ impl Store {
 
     fn oldest_unsettled(&self) -> Result<Option<Bucket>, Error> {
         let start = self.first_unsettled();
-        let mut oldest: Option<Bucket> = None;
-        for family in ["raw_rows", "raw_loose"] {
-            let mut entries = self.db.raw_iterator_cf(self.family(family));
-            entries.seek(start.to_bytes());
-            let first = entries.key().and_then(|key| key.first_chunk::<4>()).map(|key| Bucket::from_bytes(*key));
-            entries.status().map_err(Error::at("find buckets"))?;
-            oldest = [oldest, first].into_iter().flatten().min();
-        }
-        Ok(oldest)
+        let oldest = [self.first_bucket("raw_rows", start)?, self.first_bucket("raw_loose", start)?];
+        Ok(oldest.into_iter().flatten().min())
     }
 }
 
@@ -158,25 +151,28 @@ impl Settle {
 
     /// Takes away the blocks that an attempt left which did not end: the next may cut them at other metrics.
     fn clear_leftovers(&self) -> Result<(), Error> {
-        let family = self.store.family("raw_blocks");
         let (from, to) = (self.bucket.to_bytes(), self.bucket.next().to_bytes());
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(to);
-        let mut entries = self.store.db.raw_iterator_cf_opt(family, options);
-        entries.seek(from);
-        let is_any = entries.valid();
-        entries.status().map_err(Error::at("find unfinished blocks"))?;
-        if !is_any {
+        let mut batch = WriteBatch::default();
+        for family in ["raw_blocks"].into_iter().chain(SpanTier::ALL.map(family)) {
+            let family = self.store.family(family);
+            let mut options = ReadOptions::default();
+            options.set_iterate_upper_bound(to);
+            let mut entries = self.store.db.raw_iterator_cf_opt(family, options);
+            entries.seek(from);
+            if entries.valid() {
+                batch.delete_range_cf(family, from, to);
+            }
+            entries.status().map_err(Error::at("find unfinished blocks"))?;
+        }
+        if batch.is_empty() {
             return Ok(());
         }
-        let mut batch = WriteBatch::default();
-        batch.delete_range_cf(family, from, to);
         self.store.db.write(batch).map_err(Error::at("drop unfinished blocks"))
     }
 
     fn find_groups(&self) -> Result<VecDeque<(Group, LoosePairs)>, Error> {
         let mut groups: BTreeMap<Group, LoosePairs> = BTreeMap::new();
-        let mut rows = self.store.db.raw_iterator_cf(self.store.family("raw_rows"));
+        let mut rows = self.store.db.raw_iterator_cf_opt(self.store.family("raw_rows"), read_once());
         rows.seek(self.bucket.to_bytes());
         while let Some(key) = rows.key() {
             let (bucket, target, _) = read_row_key(key).ok_or_else(|| Error::corrupt("row", key))?;
@@ -189,7 +185,7 @@ impl Settle {
             rows.seek(row_key(bucket, TargetId(after), Timestamp::MIN));
         }
         rows.status().map_err(Error::at("find targets to settle"))?;
-        let mut loose = self.store.db.raw_iterator_cf(self.store.family("raw_loose"));
+        let mut loose = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), read_once());
         loose.seek(self.bucket.to_bytes());
         while let Some(key) = loose.key() {
             let (bucket, metric, target, _) = read_loose_key(key).ok_or_else(|| Error::corrupt("loose sample", key))?;
@@ -209,22 +205,24 @@ impl Settle {
     fn survey(&self, group: Group, loose: LoosePairs) -> Result<Current, Error> {
         let survey = survey(&self.store, self.bucket, group)?;
         let mut cells = survey.cells.clone();
+        // A series with loose samples may have as many as others have rows.
         for (metric, _) in &loose {
-            cells.entry(*metric).or_default();
+            *cells.entry(*metric).or_default() += survey.rows_max.max(1);
         }
         Ok(Current { group, survey, loose, metrics: cells.into_iter().collect() })
     }
 
-    fn write_blocks(&mut self, current: &Current, metrics: &[MetricId]) -> Result<(), Error> {
+    fn write_blocks(&mut self, current: &Current, metrics: &[(MetricId, u64)]) -> Result<(), Error> {
         let start = self.store.raw.length.start(self.bucket).as_millis();
         let mut patterns = Patterns::default();
-        let mut spans = SpanWriters::new(&self.store, self.bucket, current.group, metrics.len());
+        let mut spans = SpanWriters::new(&self.store, self.bucket, current.group, metrics);
         let mut columns: Vec<MetricColumns> = metrics.iter().map(|_| MetricColumns::default()).collect();
+        let metrics: Vec<MetricId> = metrics.iter().map(|(metric, _)| *metric).collect();
         for place in 0..GROUP_TARGETS as u8 {
-            self.add_target(current, current.group.target(place), metrics, (&mut patterns, &mut columns), &mut spans)?;
+            self.add_target(current, current.group.target(place), &metrics, (&mut patterns, &mut columns), &mut spans)?;
         }
         let mut batch = WriteBatch::default();
-        spans.finish(&self.store, metrics, &mut batch);
+        spans.finish(&self.store, &mut batch);
         let mut writer = BlockWriter::new(&patterns, start);
         let mut put = |(first, block): (MetricId, Vec<u8>)| {
             batch.put_cf(self.store.family("raw_blocks"), block_key(self.bucket, current.group, first), block);
@@ -284,9 +282,7 @@ impl Settle {
     /// Returns the loose samples of a series, in time order.
     fn read_loose(&self, metric: MetricId, target: TargetId) -> Result<Vec<(i64, f64)>, Error> {
         let mut found = Vec::new();
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), options);
+        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), read_once());
         entries.seek(loose_key(self.bucket, metric, target, Timestamp::MIN));
         while let Some((key, value)) = entries.item() {
             let corrupt = || Error::corrupt("loose sample", key);
@@ -329,20 +325,21 @@ impl Settle {
 }
 
 impl Current {
-    /// Takes the metrics of the next step.
-    fn next_metrics(&mut self, budget_bytes: u64) -> Vec<MetricId> {
+    /// Takes the metrics of the next step; of each there are about so many series.
+    fn next_metrics(&mut self, budget_bytes: u64) -> Vec<(MetricId, u64)> {
         let cells: u64 = self.survey.cells.values().sum();
         let mut metrics = Vec::new();
         let mut bytes = 0;
         while let Some((metric, metric_cells)) = self.metrics.front() {
             // What a column takes in a block is about what its share of the rows took; its spans take less than a third.
             let block_bytes = metric_cells * self.survey.row_bytes / cells.max(1);
-            bytes += block_bytes + block_bytes / 3 + self.survey.rows_max * CELL_BYTES + METRIC_BYTES;
+            let series = metric_cells.div_ceil(self.survey.rows_max.max(1));
+            bytes += block_bytes + block_bytes / 3 + self.survey.rows_max * CELL_BYTES + spans_bytes(series);
             let is_full = bytes > budget_bytes || metrics.len() == STEP_METRICS_MAX;
             if is_full && !metrics.is_empty() {
                 break;
             }
-            metrics.push(*metric);
+            metrics.push((*metric, series));
             self.metrics.pop_front();
         }
         metrics

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use firetower_model::sample::STALE_BITS;
 use firetower_model::{MetricId, STALE, ShapeId, TargetId, Timestamp};
-use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
+use rocksdb::{DB, DBRawIteratorWithThreadMode};
 
-use crate::database::Store;
+use crate::database::{Store, read_once};
 use crate::error::Error;
 use crate::raw::key::{Bucket, Group, read_row_key, row_key};
 use crate::raw::row::{RowState, is_keyframe, keyframe_shape};
@@ -140,7 +140,7 @@ impl TargetColumns {
 
 /// Returns the rows of the targets from `first` to `last`, both inclusive, in `bucket`.
 fn entries(store: &Store, bucket: Bucket, first: TargetId, last: TargetId) -> DBRawIteratorWithThreadMode<'_, DB> {
-    let mut options = ReadOptions::default();
+    let mut options = read_once();
     options.set_iterate_lower_bound(row_key(bucket, first, Timestamp::MIN));
     let after = match (last.0.checked_add(1), bucket.checked_next()) {
         (Some(after), _) => Some(row_key(bucket, TargetId(after), Timestamp::MIN)),
@@ -150,7 +150,6 @@ fn entries(store: &Store, bucket: Bucket, first: TargetId, last: TargetId) -> DB
     if let Some(after) = after {
         options.set_iterate_upper_bound(after);
     }
-    options.fill_cache(false);
     let mut entries = store.db.raw_iterator_cf_opt(store.family("raw_rows"), options);
     entries.seek_to_first();
     entries

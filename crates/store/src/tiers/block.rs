@@ -1,6 +1,8 @@
-//! The spans of one metric of up to 64 targets over one bucket.
+//! The spans of some metrics of up to 64 targets over one bucket.
+//!
+//! What one series says is learnt from those before it: all metrics of a target, then those of the next.
 
-use firetower_model::Span;
+use firetower_model::{MetricId, Span};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::pieces::Piece;
@@ -12,7 +14,11 @@ use crate::raw::key::GROUP_TARGETS;
 
 const FLOATS: u8 = 0;
 const FLOATS_AT_ROW_TIMES: u8 = 1;
-const GROUP_MAX: usize = GROUP_TARGETS as usize;
+
+/// Who has a metric: all targets, some, those of the metric before, or else the one at this place.
+const ALL: u8 = 64;
+const BITMAP: u8 = 65;
+const AS_BEFORE: u8 = 66;
 
 /// Which steps a block is about, and what its times count from.
 #[derive(Clone, Copy)]
@@ -29,28 +35,43 @@ impl Place {
 }
 
 /// Puts one block together.
-#[derive(Default)]
 pub(crate) struct SpanBlockWriter {
-    present: u64,
+    /// Who has each metric.
+    present: Vec<u64>,
     /// Timings that are not those of rows: with the first time where there is one.
     timings: Vec<Vec<u8>>,
-    /// Per target: 0 for the times of its rows, else 1 + which timing; its first time.
+    /// Per series: 0 for the times of its target's rows, else 1 + which timing; its first time.
     entries: Vec<(usize, Option<i64>)>,
-    /// Made when there are values.
-    values: Option<Box<(SpanValues, Encoder<Vec<u8>>)>>,
+    values: SpanValues,
+    bits: Encoder<Vec<u8>>,
     scratch: Vec<Span>,
 }
 
 impl SpanBlockWriter {
-    /// Tells whether nothing was added.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.present == 0
+    /// Makes one for so many metrics.
+    pub(crate) fn new(metrics: usize) -> SpanBlockWriter {
+        SpanBlockWriter {
+            present: vec![0; metrics],
+            timings: Vec::new(),
+            entries: Vec::new(),
+            values: SpanValues::new(metrics),
+            bits: Encoder::new(Vec::new(), Vec::new()),
+            scratch: Vec::new(),
+        }
     }
 
-    /// Adds the target at `target`, whose finite samples were at `finite`; `rows` are the times of its rows.
+    /// Adds the series of the metric at `at` that `target` has, whose finite samples were at `finite`; `rows` are the times
+    /// of its rows.
     ///
-    /// Targets come in order.
-    pub(crate) fn add(&mut self, place: Place, target: u8, pieces: &[Piece], finite: &[i64], rows: Option<&Times>) {
+    /// Targets come in order, and the metrics of each.
+    pub(crate) fn add(
+        &mut self,
+        place: Place,
+        (at, target): (usize, u8),
+        pieces: &[Piece],
+        finite: &[i64],
+        rows: Option<&Times>,
+    ) {
         if pieces.is_empty() {
             return;
         }
@@ -60,11 +81,9 @@ impl SpanBlockWriter {
         self.scratch.clear();
         self.scratch.extend(pieces.iter().map(|piece| piece.span).filter(|span| span.samples > span.special));
         if !self.scratch.is_empty() {
-            let encoder = || Box::new((SpanValues::default(), Encoder::new(Vec::new(), Vec::new())));
-            let (values, encoder) = &mut **self.values.get_or_insert_with(encoder);
-            values.put(encoder, &mut self.scratch);
+            self.values.put(&mut self.bits, at, &mut self.scratch);
         }
-        self.present |= 1 << target;
+        self.present[at] |= 1 << target;
         self.entries.push((timing, first));
     }
 
@@ -76,12 +95,21 @@ impl SpanBlockWriter {
         })
     }
 
-    /// Returns the block of what was added.
-    pub(crate) fn finish(self, place: Place) -> Vec<u8> {
+    /// Returns the block of what was added, `metrics` being those it was made for, and its first metric; `None` if that is
+    /// nothing.
+    pub(crate) fn finish(self, metrics: &[MetricId], place: Place) -> Option<(MetricId, Vec<u8>)> {
+        let added = || metrics.iter().zip(&self.present).filter(|(_, present)| **present != 0);
+        let (first, _) = added().next()?;
         let mut out = vec![0; 4];
         let is_at_rows = self.timings.is_empty();
         out.push(if is_at_rows { FLOATS_AT_ROW_TIMES } else { FLOATS });
-        out.extend_from_slice(&self.present.to_le_bytes());
+        put_varint(&mut out, added().count() as u64);
+        let (mut next, mut before) = (first.0, 0);
+        for (metric, present) in added() {
+            put_varint(&mut out, u64::from(metric.0 - next));
+            put_who(&mut out, *present, before);
+            (next, before) = (metric.0.saturating_add(1), *present);
+        }
         if !is_at_rows {
             put_varint(&mut out, self.timings.len() as u64);
             for timing in &self.timings {
@@ -95,37 +123,67 @@ impl SpanBlockWriter {
                 }
             }
         }
-        out.extend(self.values.map(|values| values.1.finish()).unwrap_or_default());
+        out.extend(self.bits.finish());
         let checksum = xxh3_64(&out[4..]) as u32;
         out[..4].copy_from_slice(&checksum.to_le_bytes());
-        out
+        Some((*first, out))
+    }
+}
+
+fn put_who(out: &mut Vec<u8>, present: u64, before: u64) {
+    match present {
+        _ if present == before => out.push(AS_BEFORE),
+        u64::MAX => out.push(ALL),
+        one if one.is_power_of_two() => out.push(one.trailing_zeros() as u8),
+        some => {
+            out.push(BITMAP);
+            out.extend_from_slice(&some.to_le_bytes());
+        }
+    }
+}
+
+fn read_who(from: &mut Reader<'_>, before: u64) -> Option<u64> {
+    match from.byte()? {
+        ALL => Some(u64::MAX),
+        BITMAP => Some(u64::from_le_bytes(from.array()?)),
+        AS_BEFORE => Some(before),
+        place => 1u64.checked_shl(u32::from(place)),
     }
 }
 
 /// A block, opened for reading.
 pub(crate) struct SpanBlock<'a> {
     place: Place,
-    present: u64,
+    /// Its metrics, and who has each.
+    metrics: Vec<(MetricId, u64)>,
     timings: Vec<&'a [u8]>,
-    /// Per target: 0 for the times of its rows, else 1 + which timing; its first time.
+    /// Per series: 0 for the times of its target's rows, else 1 + which timing; its first time.
     entries: Vec<(usize, i64)>,
     values: &'a [u8],
 }
 
 impl<'a> SpanBlock<'a> {
-    /// Checks `block` and reads what it says of its targets. `None` if it is damaged, or of another kind.
-    pub(crate) fn open(block: &'a [u8], place: Place) -> Option<SpanBlock<'a>> {
+    /// Checks `block`, whose first metric is `first`, and reads what it says of its series.
+    ///
+    /// `None` if it is damaged, or of another kind.
+    pub(crate) fn open(block: &'a [u8], first: MetricId, place: Place) -> Option<SpanBlock<'a>> {
         let mut from = Reader(block);
         let checksum = u32::from_le_bytes(from.array()?);
         if xxh3_64(from.0) as u32 != checksum {
             return None;
         }
         let kind = from.byte().filter(|kind| *kind <= FLOATS_AT_ROW_TIMES)?;
-        let present = u64::from_le_bytes(from.array()?);
-        let count = present.count_ones() as usize;
-        let (mut timings, mut entries) = (Vec::new(), vec![(0, 0); count]);
+        let (mut metrics, mut next, mut present, mut series) = (Vec::new(), u64::from(first.0), 0, 0);
+        for _ in 0..from.count(block.len())? {
+            let metric = u32::try_from(next.checked_add(from.varint()?)?).ok()?;
+            present = read_who(&mut from, present)?;
+            series += present.count_ones() as usize;
+            metrics.push((MetricId(metric), present));
+            next = u64::from(metric) + 1;
+        }
+        let (mut timings, mut entries) = (Vec::new(), vec![(0, 0); series]);
         if kind == FLOATS {
-            for _ in 0..from.count(GROUP_MAX)? {
+            for _ in 0..from.count(block.len())? {
                 let bytes = from.count(block.len())?;
                 timings.push(from.take(bytes)?);
             }
@@ -135,7 +193,12 @@ impl<'a> SpanBlock<'a> {
                 *first = if has_first { from.signed()?.wrapping_add(place.start) } else { 0 };
             }
         }
-        Some(SpanBlock { place, present, timings, entries, values: from.0 })
+        Some(SpanBlock { place, metrics, timings, entries, values: from.0 })
+    }
+
+    /// Returns its metrics, in order.
+    pub(crate) fn metrics(&self) -> impl DoubleEndedIterator<Item = MetricId> {
+        self.metrics.iter().map(|(metric, _)| *metric)
     }
 
     /// Tells whether its times are those of rows, which are kept once for all metrics.
@@ -143,31 +206,34 @@ impl<'a> SpanBlock<'a> {
         self.entries.iter().any(|(timing, _)| *timing == 0)
     }
 
-    /// Reads the pieces of the targets whose bits are set in `wanted`, in order. `None` if they are damaged.
-    ///
-    /// What one says is learnt from those before it, so these are read too.
-    pub(crate) fn read(&self, wanted: u64, rows: &RowTimes) -> Option<Vec<(u8, Vec<Piece>)>> {
-        let (mut values, mut bits) = (SpanValues::default(), Decoder::new(self.values));
-        let (mut found, mut spans) = (Vec::new(), Vec::new());
-        let wanted = wanted & self.present;
-        let up_to_last = u64::MAX.checked_shr(wanted.leading_zeros()).unwrap_or(0);
-        let targets = (0..GROUP_TARGETS as u8).filter(|target| (self.present & up_to_last) >> target & 1 == 1);
-        for (target, (timing, first)) in targets.zip(&self.entries) {
+    /// Reads the pieces of the series in `wanted`, in order; none where there is no such series. `None` if they are damaged.
+    pub(crate) fn read(&self, wanted: &[(u8, MetricId)], rows: &RowTimes) -> Option<Vec<Vec<Piece>>> {
+        let (mut values, mut bits) = (SpanValues::new(self.metrics.len()), Decoder::new(self.values));
+        let mut found = vec![Vec::new(); wanted.len()];
+        let mut rest = wanted.iter().zip(&mut found).peekable();
+        let (mut pieces, mut spans) = (Vec::new(), Vec::new());
+        let targets =
+            (0..GROUP_TARGETS as u8).flat_map(|target| self.metrics.iter().enumerate().map(move |m| (target, m)));
+        let series = targets.filter(|(target, (_, (_, present)))| present >> target & 1 == 1);
+        for ((target, (at, (metric, _))), (timing, first)) in series.zip(&self.entries) {
+            while rest.next_if(|(wanted, _)| **wanted < (target, *metric)).is_some() {}
+            if rest.peek().is_none() {
+                break;
+            }
             let (first, timing) = match timing.checked_sub(1) {
                 Some(at) => (*first, *self.timings.get(at)?),
                 None => rows.0.get(&target).map(|(first, pattern)| (*first, pattern.as_slice()))?,
             };
-            let mut pieces = Vec::new();
             read_timing(timing, first, self.place.step_ms, self.place.first_step(), &mut pieces)?;
             let is_finite = |piece: &&mut Piece| piece.span.samples > piece.span.special;
             spans.clear();
             spans.extend(pieces.iter_mut().filter(is_finite).map(|piece| piece.span));
             if !spans.is_empty() {
-                values.get(&mut bits, &mut spans)?;
+                values.get(&mut bits, at, &mut spans)?;
             }
-            if wanted >> target & 1 == 1 {
+            if let Some((_, found)) = rest.next_if(|(wanted, _)| **wanted == (target, *metric)) {
                 pieces.iter_mut().filter(is_finite).zip(&spans).for_each(|(piece, span)| piece.span = *span);
-                found.push((target, pieces));
+                found.clone_from(&pieces);
             }
         }
         Some(found)
@@ -185,38 +251,40 @@ mod tests {
     proptest! {
         #[test]
         fn any_block_reads_back(
-            targets in proptest::collection::btree_map(0..64u8, proptest::collection::vec((1..50_000i64, prop_oneof![
+            series in proptest::collection::btree_map((0..64u8, 0..9u32), proptest::collection::vec((1..50_000i64, prop_oneof![
                 4 => Just(1.0), 3 => (0..100i64).prop_map(|n| n as f64), 1 => any::<f64>()]), 1..60), 1..64),
             start in -10_000_000..10_000_000i64,
             has_rows in any::<u64>(),
         ) {
             let place = Place { step_ms: 300_000, start };
-            let (mut writer, mut rows) = (SpanBlockWriter::default(), RowTimes::default());
+            let (mut writer, mut rows) = (SpanBlockWriter::new(9), RowTimes::default());
             let mut expected = Vec::new();
-            for (target, samples) in &targets {
-                let mut at = start;
-                let all: Vec<i64> = samples.iter().map(|(later, _)| { at += later; at }).collect();
+            for ((target, at), samples) in &series {
+                let mut time = start;
+                let all: Vec<i64> = samples.iter().map(|(later, _)| { time += later; time }).collect();
                 let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
                 if has_rows >> target & 1 == 1 {
-                    rows.0.insert(*target, times(&all).unwrap());
+                    rows.0.entry(*target).or_insert_with(|| times(&all).unwrap());
                 }
                 let mut pieces = Vec::new();
                 cut(&all, &values, 300_000, &mut pieces);
                 let finite: Vec<i64> = all.iter().zip(&values).filter(|(_, v)| v.is_finite()).map(|(at, _)| *at).collect();
-                writer.add(place, *target, &pieces, &finite, rows.0.get(target));
-                expected.push((*target, pieces));
+                writer.add(place, (*at as usize, *target), &pieces, &finite, rows.0.get(target));
+                expected.push(((*target, MetricId(7 + 3 * at)), pieces));
             }
-            assert!(!writer.is_empty());
-            let bytes = writer.finish(place);
-            let block = SpanBlock::open(&bytes, place).unwrap();
-            assert_eq!(block.read(u64::MAX, &rows).unwrap(), expected);
-            for (target, pieces) in expected {
-                assert_eq!(block.read(1 << target, &rows).unwrap(), [(target, pieces)]);
+            let metrics: Vec<MetricId> = (0..9).map(|at| MetricId(7 + 3 * at)).collect();
+            let (first, bytes) = writer.finish(&metrics, place).unwrap();
+            let block = SpanBlock::open(&bytes, first, place).unwrap();
+            let (wanted, pieces): (Vec<_>, Vec<_>) = expected.iter().cloned().unzip();
+            assert_eq!(block.read(&wanted, &rows).unwrap(), pieces);
+            for (wanted, pieces) in expected {
+                assert!(block.metrics().any(|metric| metric == wanted.1));
+                let others = [(wanted.0, MetricId(6)), wanted, (wanted.0, MetricId(wanted.1.0 + 1))];
+                assert_eq!(block.read(&others, &rows).unwrap(), [Vec::new(), pieces, Vec::new()]);
             }
-            assert!(block.read(!block.present, &rows).unwrap().is_empty());
             let mut damaged = bytes.clone();
             damaged[bytes.len() / 2] ^= 1;
-            assert!(SpanBlock::open(&damaged, place).is_none());
+            assert!(SpanBlock::open(&damaged, first, place).is_none());
         }
     }
 }

@@ -2,9 +2,7 @@
 //!
 //! What is learnt is about that ratio, so series of any magnitude teach each other.
 
-use std::borrow::BorrowMut;
-
-use crate::raw::coder::{Decoder, Encoder, Model};
+use crate::raw::coder::{Bits, Model, code_number};
 
 /// Distinguished sizes that numbers had lately, for whether the next is zero.
 const ZERO_CONTEXTS: usize = 12;
@@ -15,63 +13,31 @@ const AS_EXPECTED: u32 = 8;
 const SYMBOL_BITS: u32 = 4;
 /// Bits of a length, less 1, that no symbol stands for.
 const LENGTH_BITS: u32 = 6;
-/// Most plain bits put at once.
-const PLAIN_MAX: u32 = 32;
+/// A mean moves by at least this part of the way to what came, as a power of two; the first ones move it further.
+pub(crate) const MEAN_SHIFT_MAX: u32 = 3;
 
-/// Bits that are written, or read: what describes the one describes the other.
-pub(crate) trait Bits {
-    /// Writes `bit`, or reads it; returns it.
-    fn bit(&mut self, model: &mut Model, bit: bool) -> bool;
-
-    /// Writes the low `count` bits of `bits`, or reads them; returns them. At most 56. `None` if there are no more.
-    fn plain(&mut self, bits: u64, count: u32) -> Option<u64>;
-
-    /// Writes the low `count` bits of `symbol`, or reads them, each by a model chosen by those before; returns them.
-    #[inline]
-    fn symbol(&mut self, models: &mut [Model], symbol: u32, count: u32) -> u32 {
-        let mut node = 1;
-        for at in (0..count).rev() {
-            node = node << 1 | u32::from(self.bit(&mut models[node as usize], symbol >> at & 1 == 1));
-        }
-        node - (1 << count)
-    }
+/// What numbers of one kind and one metric were lately.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Lately {
+    /// The mean of sizes, with [`FRACTION`].
+    mean: u64,
+    /// How many numbers there were, up to where that no longer matters.
+    seen: u32,
+    /// The sign before: none, minus, plus.
+    sign_before: u32,
 }
 
-impl<V: BorrowMut<Vec<u8>>> Bits for Encoder<V> {
+impl Lately {
     #[inline]
-    fn bit(&mut self, model: &mut Model, bit: bool) -> bool {
-        self.put(model, bit);
-        bit
-    }
-
-    #[inline]
-    fn plain(&mut self, bits: u64, count: u32) -> Option<u64> {
-        let bits = bits & ((1 << count) - 1);
-        self.put_plain(bits, count);
-        Some(bits)
-    }
-}
-
-impl Bits for Decoder<'_> {
-    #[inline]
-    fn bit(&mut self, model: &mut Model, _: bool) -> bool {
-        self.get(model)
-    }
-
-    #[inline]
-    fn plain(&mut self, _: u64, count: u32) -> Option<u64> {
-        self.get_plain(count)
+    fn learn(&mut self, size: u64) {
+        let shift = self.seen.min(MEAN_SHIFT_MAX);
+        self.seen = shift + 1;
+        self.mean = self.mean - (self.mean >> shift) + (size.min(u64::MAX >> (2 * FRACTION)) << FRACTION >> shift);
     }
 }
 
 /// What is learnt of numbers of one kind.
 pub(crate) struct Field {
-    /// The mean of sizes lately, with [`FRACTION`].
-    mean: u64,
-    /// How many numbers there were, up to where that no longer matters.
-    seen: u32,
-    /// The sign before: none, minus, plus.
-    sign_before: usize,
     zero: [Model; ZERO_CONTEXTS],
     /// By the expected length: 1, 2, 3, or more of either half of an octave.
     length: [[Model; 1 << SYMBOL_BITS]; 5],
@@ -82,9 +48,6 @@ pub(crate) struct Field {
 
 impl Field {
     pub(crate) const NEW: Field = Field {
-        mean: 0,
-        seen: 0,
-        sign_before: 0,
         zero: [Model::NEW; ZERO_CONTEXTS],
         length: [[Model::NEW; 1 << SYMBOL_BITS]; 5],
         sign: [Model::NEW; 3],
@@ -92,43 +55,32 @@ impl Field {
     };
 
     /// Writes `number`, or reads it; returns it. `None` if what is read is none.
-    pub(crate) fn code(&mut self, bits: &mut impl Bits, number: i64) -> Option<i64> {
+    pub(crate) fn code(&mut self, bits: &mut impl Bits, lately: &mut Lately, number: i64) -> Option<i64> {
         let size = number.unsigned_abs();
-        let mean_bits = u64::BITS - self.mean.leading_zeros();
+        let mean_bits = u64::BITS - lately.mean.leading_zeros();
         if bits.bit(&mut self.zero[(mean_bits as usize).min(ZERO_CONTEXTS - 1)], size == 0) {
-            self.learn(0);
-            self.sign_before = 0;
+            lately.learn(0);
+            lately.sign_before = 0;
             return Some(0);
         }
         let length = u64::BITS - size.leading_zeros();
-        let (symbol, length) = self.code_length(bits, mean_bits, length)?;
-        let is_negative = bits.bit(&mut self.sign[self.sign_before], number < 0);
-        self.sign_before = if is_negative { 1 } else { 2 };
-        let top = &mut self.top[symbol as usize / 2];
-        let (mut found, mut rest, mut at) = (1u64, length - 1, 0);
-        for _ in 0..rest.min(2) {
-            rest -= 1;
-            let bit = bits.bit(&mut top[at], size >> rest & 1 == 1);
-            found = found << 1 | u64::from(bit);
-            at = 1 + usize::from(bit);
-        }
-        while rest > 0 {
-            let count = rest.min(PLAIN_MAX);
-            rest -= count;
-            found = found << count | bits.plain(size >> rest, count)?;
-        }
-        self.learn(found);
-        Some(if is_negative { (found as i64).wrapping_neg() } else { found as i64 })
+        let (symbol, length) = self.code_length(bits, lately.mean, length)?;
+        let sign = &mut self.sign[lately.sign_before as usize];
+        let number = code_number(bits, (sign, &mut self.top[symbol as usize / 2]), length, number)?;
+        lately.sign_before = if number < 0 { 1 } else { 2 };
+        lately.learn(number.unsigned_abs());
+        Some(number)
     }
 
     /// Writes a length in bits, or reads it; returns its symbol, too.
     #[inline]
-    fn code_length(&mut self, bits: &mut impl Bits, mean_bits: u32, length: u32) -> Option<(u32, u32)> {
+    fn code_length(&mut self, bits: &mut impl Bits, mean: u64, length: u32) -> Option<(u32, u32)> {
+        let mean_bits = u64::BITS - mean.leading_zeros();
         if mean_bits == 0 {
             return Some((0, bits.plain(u64::from(length.wrapping_sub(1)), LENGTH_BITS)? as u32 + 1));
         }
         let expected = mean_bits.saturating_sub(FRACTION).max(1);
-        let tree = if expected > 3 { 3 + (self.mean >> (mean_bits - 2) & 1) as usize } else { expected as usize - 1 };
+        let tree = if expected > 3 { 3 + (mean >> (mean_bits - 2) & 1) as usize } else { expected as usize - 1 };
         let symbol = (length + AS_EXPECTED).checked_sub(expected).filter(|symbol| *symbol < 1 << SYMBOL_BITS);
         let symbol = bits.symbol(&mut self.length[tree], symbol.unwrap_or(0), SYMBOL_BITS);
         let length = match symbol {
@@ -137,30 +89,26 @@ impl Field {
         };
         (length > 0 && length <= u64::BITS).then_some((symbol, length))
     }
-
-    #[inline]
-    fn learn(&mut self, size: u64) {
-        let shift = self.seen.min(3);
-        self.seen = shift + 1;
-        self.mean = self.mean - (self.mean >> shift) + (size.min(u64::MAX >> (2 * FRACTION)) << FRACTION >> shift);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raw::coder::{Decoder, Encoder};
     use proptest::prelude::{any, prop_oneof, proptest};
     use proptest::strategy::Just;
 
     fn check(numbers: &[i64]) -> usize {
         let (mut bits, mut field) = (Encoder::new(Vec::new(), Vec::new()), Field::NEW);
+        let mut lately = Lately::default();
         for number in numbers {
-            assert_eq!(field.code(&mut bits, *number), Some(*number));
+            assert_eq!(field.code(&mut bits, &mut lately, *number), Some(*number));
         }
         let bytes = bits.finish();
         let (mut bits, mut field) = (Decoder::new(&bytes), Field::NEW);
+        let mut lately = Lately::default();
         for number in numbers {
-            assert_eq!(field.code(&mut bits, 0), Some(*number));
+            assert_eq!(field.code(&mut bits, &mut lately, 0), Some(*number));
         }
         bytes.len()
     }
@@ -185,8 +133,9 @@ mod tests {
         #[test]
         fn rubbish_is_read_without_a_panic(bytes in any::<Vec<u8>>(), count in 0..300usize) {
             let (mut bits, mut field) = (Decoder::new(&bytes), Field::NEW);
+            let mut lately = Lately::default();
             for _ in 0..count {
-                field.code(&mut bits, 0);
+                field.code(&mut bits, &mut lately, 0);
             }
         }
     }

@@ -135,7 +135,7 @@ mod tests {
     }
 
     /// Compares spans: sums within the bound for values that add up to `size`, all else equal.
-    pub(crate) fn assert_alike(found: &Span, expected: &Span, size: f64) {
+    fn assert_alike(found: &Span, expected: &Span, size: f64) {
         let plain = |span: &Span| Span { sum: 0.0, increase: 0.0, ..*span };
         assert_eq!(plain(found), plain(expected));
         assert!(close(found.sum, expected.sum, size), "{found:?} {expected:?}");

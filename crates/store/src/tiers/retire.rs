@@ -8,19 +8,20 @@ use std::sync::atomic::Ordering;
 use firetower_model::{MetricId, SpanTier, TargetId, Timestamp};
 use rocksdb::WriteBatch;
 
-use super::family;
+use super::block::{Place, SpanBlock};
 use super::make::{ROW_TIMES, SpanWriters};
 use super::timing::RowTimes;
-use crate::database::{FAMILIES, Store};
+use super::{family, step_ms};
+use crate::database::{FAMILIES, Store, read_once};
 use crate::error::Error;
 use crate::raw::block::Block;
-use crate::raw::key::{Bucket, GROUP_TARGETS, Group, block_key, loose_key, read_block_key, read_loose_key};
+use crate::raw::buckets::{SAMPLE_FAMILIES, buckets_in, find_block};
+use crate::raw::key::{Bucket, GROUP_TARGETS, Group, block_key, loose_key, read_loose_key};
 use crate::raw::loose::read_loose_value;
 use crate::raw::settle::lay_over;
 
 /// How many blocks of spans one step makes again.
 const STEP_BLOCKS: usize = 64;
-const RAW_FAMILIES: [&str; 3] = ["raw_rows", "raw_blocks", "raw_loose"];
 
 /// Until when each tier is dropped: buckets that end at or before go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +54,8 @@ pub struct Retire {
     is_done: bool,
 }
 
-/// Late samples of one block: of each target, in time order.
-type Late = BTreeMap<TargetId, Vec<(i64, f64)>>;
+/// Late samples of some series of a group, each's in time order.
+type Late = BTreeMap<(MetricId, TargetId), Vec<(i64, f64)>>;
 
 impl Store {
     /// Begins to drop the buckets that are older than `cutoffs`; raw ones that are not settled stay until they are.
@@ -83,7 +84,9 @@ impl Store {
         }
         let Some(newest) = self.raw.gate.settled() else { return Ok(None) };
         for (at, family) in ["raw_blocks", "spans_5m", "spans_1h"].into_iter().enumerate() {
-            let Some(oldest) = self.oldest_bucket(family)?.filter(|oldest| *oldest < newest) else { continue };
+            let Some(oldest) = self.first_bucket(family, Bucket::MIN)?.filter(|oldest| *oldest < newest) else {
+                continue;
+            };
             let mut first_kept = [Bucket::MIN; 3];
             first_kept[at] = oldest.next();
             if at == 0 {
@@ -107,13 +110,6 @@ impl Store {
         dropped.flat_map(|(tier, [age, bytes])| {
             [(tier, "age", age.load(Ordering::Relaxed)), (tier, "bytes", bytes.load(Ordering::Relaxed))]
         })
-    }
-
-    fn oldest_bucket(&self, family: &'static str) -> Result<Option<Bucket>, Error> {
-        let mut entries = self.db.raw_iterator_cf(self.family(family));
-        entries.seek_to_first();
-        let first = entries.key().and_then(|key| key.first_chunk::<4>()).map(|key| Bucket::from_bytes(*key));
-        entries.status().map_err(Error::at("find buckets")).map(|()| first)
     }
 }
 
@@ -165,7 +161,7 @@ impl Retire {
 
     /// Makes the next blocks with late samples again; returns where to go on.
     fn remake(&self, from: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
-        let mut entries = self.store.db.raw_iterator_cf(self.store.family("raw_loose"));
+        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), read_once());
         entries.seek(from);
         let mut batch = WriteBatch::default();
         let mut next = None;
@@ -177,18 +173,8 @@ impl Retire {
                 break;
             }
             let group = Group::of(target);
-            let mut late = Late::new();
-            while let Some((key, value)) = entries.item() {
-                let corrupt = || Error::corrupt("loose sample", key);
-                let (of, whose, target, at) = read_loose_key(key).ok_or_else(corrupt)?;
-                if (of, whose, Group::of(target)) != (bucket, metric, group) {
-                    break;
-                }
-                let value = read_loose_value(value).ok_or_else(corrupt)?;
-                late.entry(target).or_default().push((at.as_millis(), value));
-                entries.next();
-            }
-            self.remake_block(bucket, metric, group, late, &mut batch)?;
+            entries.seek(loose_key(bucket, metric, group.last(), Timestamp::MAX));
+            self.remake_block(bucket, group, metric, &mut batch)?;
             next = Some(loose_key(bucket, metric, group.last(), Timestamp::MAX).to_vec());
         }
         let is_over = !entries.valid();
@@ -197,50 +183,114 @@ impl Retire {
         Ok(next.filter(|_| !is_over))
     }
 
+    /// Makes the blocks of spans again in which `metric`, which got late samples, is or should be.
     fn remake_block(
         &self,
         bucket: Bucket,
-        metric: MetricId,
         group: Group,
-        mut late: Late,
+        metric: MetricId,
         batch: &mut WriteBatch,
     ) -> Result<(), Error> {
         let store = &self.store;
         let start = store.raw.length.start(bucket).as_millis();
-        let get =
-            |family, key: &[u8]| store.db.get_pinned_cf(store.family(family), key).map_err(Error::at("read a block"));
+        let mut metrics = self.block_metrics(bucket, group, metric)?;
+        let (first, last) = (metrics[0], metrics[metrics.len() - 1]);
+        let mut late = self.late(bucket, group, (first, last))?;
+        if late.keys().next().is_some_and(|(earlier, _)| *earlier < metric) {
+            // Made again when it was that one's turn.
+            return Ok(());
+        }
+        metrics.extend(late.keys().map(|(metric, _)| *metric));
+        metrics.sort_unstable();
+        metrics.dedup();
         let rows_key = block_key(bucket, group, ROW_TIMES);
-        let rows = match get(family(SpanTier::FiveMinutes), &rows_key)? {
-            Some(bytes) => {
-                RowTimes::from_bytes(&bytes, start).ok_or_else(|| Error::corrupt("times of rows", &rows_key))?
-            }
-            None => RowTimes::default(),
-        };
-        let key = block_key(bucket, group, metric);
-        let corrupt = || Error::corrupt("block", &key);
-        let mut blocks = store.db.raw_iterator_cf(store.family("raw_blocks"));
-        // A block is under the first of its metrics.
-        blocks.seek_for_prev(key);
-        blocks.status().map_err(Error::at("read a block"))?;
-        let is_here = |key: &[u8]| read_block_key(key).filter(|at| (at.0, at.1) == (bucket, group));
-        let found = blocks.item().and_then(|(key, bytes)| Some((is_here(key)?.2, bytes)));
-        let opened = found.map(|(first, bytes)| Block::open(bytes, first, start).ok_or_else(corrupt)).transpose()?;
-        let block = opened.as_ref().and_then(|block| block.metric(metric));
-        let mut spans = SpanWriters::again(store, bucket, group, rows);
+        let rows = store.db.get_pinned_cf(store.family(family(SpanTier::FiveMinutes)), rows_key);
+        let rows = rows.map_err(Error::at("read times of rows"))?;
+        let rows = RowTimes::read(rows.as_deref(), start, &rows_key)?;
+        let mut spans = SpanWriters::again(store, bucket, group, &metrics, rows);
+        let kept = self.sample_blocks(bucket, group, &metrics)?;
+        let corrupt = |first| Error::corrupt("block", &block_key(bucket, group, first));
+        let mut blocks: Vec<Block<'_>> = Vec::new();
+        for (first, bytes) in &kept {
+            blocks.push(Block::open(bytes, *first, start).ok_or_else(|| corrupt(*first))?);
+        }
+        let columns: Vec<_> =
+            metrics.iter().map(|metric| blocks.iter().find_map(|block| block.metric(*metric))).collect();
         let (mut times, mut values) = (Vec::new(), Vec::new());
         for place in 0..GROUP_TARGETS as u8 {
-            times.clear();
-            values.clear();
-            if let Some(block) = block.as_ref().filter(|block| block.has(place)) {
-                block.read(place, &mut times, &mut values).ok_or_else(corrupt)?;
+            for (at, (metric, columns)) in metrics.iter().zip(&columns).enumerate() {
+                times.clear();
+                values.clear();
+                if let Some(columns) = columns.as_ref().filter(|columns| columns.has(place)) {
+                    columns.read(place, &mut times, &mut values).ok_or_else(|| corrupt(*metric))?;
+                }
+                if let Some(late) = late.remove(&(*metric, group.target(place))) {
+                    (times, values) = lay_over(times.drain(..).zip(values.drain(..)), late);
+                }
+                spans.add(at, place, &times, &values);
             }
-            if let Some(late) = late.remove(&group.target(place)) {
-                (times, values) = lay_over(times.drain(..).zip(values.drain(..)), late);
-            }
-            spans.add(0, place, &times, &values);
         }
-        spans.finish(store, &[metric], batch);
+        spans.finish(store, batch);
         Ok(())
+    }
+
+    /// Returns the metrics of the block of spans that has `metric`, or else that alone.
+    fn block_metrics(&self, bucket: Bucket, group: Group, metric: MetricId) -> Result<Vec<MetricId>, Error> {
+        for tier in SpanTier::ALL {
+            let place = Place { step_ms: step_ms(tier), start: self.store.raw.length.start(bucket).as_millis() };
+            let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family(family(tier)), read_once());
+            let Some((first, bytes)) = find_block(&mut entries, (bucket, group, metric))? else { continue };
+            let corrupt = || Error::corrupt("spans", &block_key(bucket, group, first));
+            let block = SpanBlock::open(bytes, first, place).ok_or_else(corrupt)?;
+            if block.metrics().next_back() >= Some(metric) {
+                return Ok(block.metrics().collect());
+            }
+        }
+        Ok(vec![metric])
+    }
+
+    /// Returns the blocks of samples that have any of `metrics`, each with its first metric.
+    fn sample_blocks(
+        &self,
+        bucket: Bucket,
+        group: Group,
+        metrics: &[MetricId],
+    ) -> Result<Vec<(MetricId, Vec<u8>)>, Error> {
+        let mut found: Vec<(MetricId, Vec<u8>)> = Vec::new();
+        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_blocks"), read_once());
+        for metric in metrics {
+            if let Some((first, bytes)) = find_block(&mut entries, (bucket, group, *metric))?
+                && found.last().is_none_or(|known| known.0 != first)
+            {
+                found.push((first, bytes.to_vec()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns the late samples that `group` has of the metrics from `first` to `last`.
+    fn late(&self, bucket: Bucket, group: Group, (first, last): (MetricId, MetricId)) -> Result<Late, Error> {
+        let mut late = Late::new();
+        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), read_once());
+        entries.seek(loose_key(bucket, first, group.first(), Timestamp::MIN));
+        while let Some((key, value)) = entries.item() {
+            let corrupt = || Error::corrupt("loose sample", key);
+            let (of, metric, target, at) = read_loose_key(key).ok_or_else(corrupt)?;
+            if of != bucket || metric > last {
+                break;
+            }
+            if target < group.first() {
+                entries.seek(loose_key(bucket, metric, group.first(), Timestamp::MIN));
+            } else if target > group.last() {
+                let Some(next) = metric.0.checked_add(1) else { break };
+                entries.seek(loose_key(bucket, MetricId(next), group.first(), Timestamp::MIN));
+            } else {
+                let value = read_loose_value(value).ok_or_else(corrupt)?;
+                late.entry((metric, target)).or_default().push((at.as_millis(), value));
+                entries.next();
+            }
+        }
+        entries.status().map_err(Error::at("find late samples")).map(|()| late)
     }
 
     /// Drops what is old; returns `false` if late samples came since their spans were made again.
@@ -258,7 +308,7 @@ impl Retire {
         }
         let mut batch = WriteBatch::default();
         if has_old_samples {
-            RAW_FAMILIES.iter().for_each(|family| delete(store, &mut batch, family, raw));
+            SAMPLE_FAMILIES.iter().for_each(|family| delete(store, &mut batch, family, raw));
             store.put_dropped(&mut batch, raw.previous());
         }
         for ((family, first_kept), _) in counted.iter().zip(counts).skip(1).filter(|(_, count)| *count > 0) {
@@ -284,26 +334,18 @@ impl Retire {
     }
 
     fn count_buckets(&self, (family, first_kept): (&'static str, Bucket)) -> Result<u64, Error> {
-        let mut entries = self.store.db.raw_iterator_cf(self.store.family(family));
-        entries.seek_to_first();
-        let mut count = 0;
-        while let Some(bucket) =
-            entries.key().and_then(|key| key.first_chunk::<4>()).map(|key| Bucket::from_bytes(*key))
-        {
-            if bucket >= first_kept {
-                break;
-            }
-            count += 1;
-            entries.seek(bucket.next().to_bytes());
+        if first_kept == Bucket::MIN {
+            return Ok(0);
         }
-        entries.status().map_err(Error::at("find buckets")).map(|()| count)
+        let entries = self.store.db.raw_iterator_cf(self.store.family(family));
+        Ok(buckets_in(entries, Bucket::MIN, first_kept.previous())?.len() as u64)
     }
 
     /// Frees the disk: files that hold nothing else go at once, others are written anew if bytes are what matters.
     fn drop_files(&self) -> Result<(), Error> {
         let [raw, five_minutes, one_hour] = self.first_kept;
         let spans = [("spans_5m", five_minutes), ("spans_1h", one_hour)];
-        for (family, first_kept) in RAW_FAMILIES.map(|family| (family, raw)).into_iter().chain(spans) {
+        for (family, first_kept) in SAMPLE_FAMILIES.map(|family| (family, raw)).into_iter().chain(spans) {
             if first_kept == Bucket::MIN {
                 continue;
             }

@@ -1,10 +1,10 @@
 //! Answering selectors with spans: kept ones, and for the rest those of the samples.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use firetower_model::{Labels, Matcher, Sample, SelectSpans, Span, SpanSeries, SpanTier, TimeRange, Timestamp};
+use rocksdb::{DB, DBRawIteratorWithThreadMode};
 
 use super::block::{Place, SpanBlock};
 use super::make::ROW_TIMES;
@@ -13,9 +13,10 @@ use super::timing::RowTimes;
 use super::{family, step_ms};
 use crate::database::Store;
 use crate::error::Error;
-use crate::raw::candidates::{Candidate, candidates};
+use crate::raw::buckets::find_block;
+use crate::raw::candidates::Candidate;
 use crate::raw::key::{Bucket, Group, block_key};
-use crate::raw::select::{Found, Reader, merge, slice};
+use crate::raw::select::{Found, Reader, in_slices, merge};
 
 /// Pieces of one series, by bucket and then step.
 type Pieces = BTreeMap<Bucket, Vec<Piece>>;
@@ -33,22 +34,7 @@ impl SelectSpans for Store {
         tier: SpanTier,
     ) -> Result<impl Iterator<Item = Result<Vec<SpanSeries>, Error>>, Error> {
         let reader = SpanReader::new(self, whole_steps(range, step_ms(tier)), tier)?;
-        let found = match self.raw.length.buckets(reader.raw.range) {
-            Some((first, last)) => candidates(&self.raw.names.read(), matchers, first, last),
-            None => Vec::new(),
-        };
-        let mut done = 0;
-        Ok(std::iter::from_fn(move || {
-            while done < found.len() {
-                let slice = slice(&found[done..]);
-                done += slice.len();
-                match reader.read(slice) {
-                    Ok(series) if series.is_empty() => {}
-                    result => return Some(result),
-                }
-            }
-            None
-        }))
+        Ok(in_slices(reader.raw.candidates(matchers), move |pairs| reader.read(pairs)))
     }
 }
 
@@ -172,45 +158,60 @@ impl<'a> SpanReader<'a> {
     fn read_kept(&self, pairs: &[Candidate], replaced: &[Vec<Bucket>]) -> Result<Vec<Pieces>, Error> {
         let mut kept: Vec<Pieces> = vec![Pieces::new(); pairs.len()];
         let mut order: Vec<usize> = (0..pairs.len()).collect();
-        order.sort_by_key(|at| (pairs[*at].metric, pairs[*at].target));
-        let is_same_block = |a: &usize, b: &usize| {
-            pairs[*a].metric == pairs[*b].metric && Group::of(pairs[*a].target) == Group::of(pairs[*b].target)
-        };
+        order.sort_by_key(|at| (Group::of(pairs[*at].target), pairs[*at].metric, pairs[*at].target));
+        let mut entries = self.raw.entries(family(self.tier));
         for bucket in &self.kept {
+            let counting: Vec<usize> = order.iter().copied().filter(|at| !replaced[*at].contains(bucket)).collect();
             let start = self.raw.store.raw.length.start(*bucket).as_millis();
             let place = Place { step_ms: step_ms(self.tier), start };
-            let (mut row_times, mut no_rows) = (HashMap::new(), RowTimes::default());
-            for chunk in order.chunk_by(is_same_block) {
-                let (metric, group) = (pairs[chunk[0]].metric, Group::of(pairs[chunk[0]].target));
-                let key = block_key(*bucket, group, metric);
-                let Some(bytes) = self.raw.get(family(self.tier), &key)? else { continue };
-                let corrupt = || Error::corrupt("spans", &key);
-                let block = SpanBlock::open(&bytes, place).ok_or_else(corrupt)?;
-                let rows = match row_times.entry(group) {
-                    Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(vacant) if block.needs_row_times() => {
-                        vacant.insert(self.row_times(*bucket, group, start)?)
-                    }
-                    Entry::Vacant(_) => &mut no_rows,
-                };
-                let counting = || chunk.iter().filter(|at| !replaced[**at].contains(bucket));
-                let place = |at: &usize| Group::place(pairs[*at].target);
-                let wanted = counting().fold(0u64, |wanted, at| wanted | 1 << place(at));
-                let found = block.read(wanted, rows).ok_or_else(corrupt)?;
-                for at in counting() {
-                    if let Ok(here) = found.binary_search_by_key(&place(at), |found| found.0) {
-                        kept[*at].insert(*bucket, found[here].1.clone());
-                    }
-                }
+            for group in counting.chunk_by(|a, b| Group::of(pairs[*a].target) == Group::of(pairs[*b].target)) {
+                self.read_group((*bucket, place), (group, pairs), &mut entries, &mut kept)?;
             }
         }
         Ok(kept)
     }
 
+    /// Reads what one bucket has of the pairs at the places in `rest`, which are of one group and in order.
+    fn read_group(
+        &self,
+        (bucket, place): (Bucket, Place),
+        (mut rest, pairs): (&[usize], &[Candidate]),
+        entries: &mut DBRawIteratorWithThreadMode<'_, DB>,
+        kept: &mut [Pieces],
+    ) -> Result<(), Error> {
+        let (mut row_times, no_rows) = (None, RowTimes::default());
+        while let Some(at) = rest.first() {
+            let (group, metric) = (Group::of(pairs[*at].target), pairs[*at].metric);
+            let Some((first, bytes)) = find_block(entries, (bucket, group, metric))? else {
+                rest = &rest[1..];
+                continue;
+            };
+            let corrupt = || Error::corrupt("spans", &block_key(bucket, group, first));
+            let block = SpanBlock::open(bytes, first, place).ok_or_else(corrupt)?;
+            let rows = match &mut row_times {
+                Some(known) => known,
+                unknown if block.needs_row_times() => unknown.insert(self.row_times(bucket, group, place.start)?),
+                _ => &no_rows,
+            };
+            // All that lie in this block; the first is past it if it is in none.
+            let last = block.metrics().next_back();
+            let count = rest.partition_point(|at| Some(pairs[*at].metric) <= last).max(1);
+            let mut here: Vec<_> =
+                rest[..count].iter().map(|at| ((Group::place(pairs[*at].target), pairs[*at].metric), *at)).collect();
+            here.sort_unstable();
+            let wanted: Vec<_> = here.iter().map(|(wanted, _)| *wanted).collect();
+            let found = block.read(&wanted, rows).ok_or_else(corrupt)?;
+            for ((_, at), pieces) in here.into_iter().zip(found).filter(|(_, pieces)| !pieces.is_empty()) {
+                kept[at].insert(bucket, pieces);
+            }
+            rest = &rest[count..];
+        }
+        Ok(())
+    }
+
     fn row_times(&self, bucket: Bucket, group: Group, start: i64) -> Result<RowTimes, Error> {
         let key = block_key(bucket, group, ROW_TIMES);
-        let Some(bytes) = self.raw.get(family(self.tier), &key)? else { return Ok(RowTimes::default()) };
-        RowTimes::from_bytes(&bytes, start).ok_or_else(|| Error::corrupt("times of rows", &key))
+        RowTimes::read(self.raw.get(family(self.tier), &key)?.as_deref(), start, &key)
     }
 
     fn add_samples(&self, samples: &[Sample], pieces: &mut Pieces) {

@@ -9,6 +9,7 @@ use firetower_model::{Span, Timestamp};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::pieces::Piece;
+use crate::error::Error;
 use crate::raw::bytes::{Reader, put_varint, zigzag};
 use crate::raw::key::GROUP_TARGETS;
 use crate::raw::times::{put_pattern, read_pattern};
@@ -125,6 +126,12 @@ impl RowTimes {
         let checksum = xxh3_64(&out[4..]) as u32;
         out[..4].copy_from_slice(&checksum.to_le_bytes());
         out
+    }
+
+    /// Reads what is kept under `key`, if anything.
+    pub(crate) fn read(kept: Option<&[u8]>, start: i64, key: &[u8]) -> Result<RowTimes, Error> {
+        let read = |bytes| RowTimes::from_bytes(bytes, start).ok_or_else(|| Error::corrupt("times of rows", key));
+        kept.map_or_else(|| Ok(RowTimes::default()), read)
     }
 
     /// Reads back [`RowTimes::to_bytes`]. `None` if the bytes are none.

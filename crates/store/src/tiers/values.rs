@@ -5,15 +5,27 @@
 
 use firetower_model::Span;
 
-use super::field::{Bits, Field};
+use super::field::{Field, Lately, MEAN_SHIFT_MAX};
 use super::pieces::canonical;
 use super::scale::{Scale, greatest_common_divisor, ordered, unordered};
-use crate::raw::coder::Model;
+use crate::raw::coder::{Bits, Model};
 
 /// Numbers of resets of so many bits have models of their own; ...
 const RESETS_BITS: u32 = 5;
 /// ... from this one on they are a field's.
 const RESETS_MOST: u32 = (1 << RESETS_BITS) - 1;
+/// The numbers that are told by how they compare with those lately.
+const DIVISOR: usize = 0;
+const START: usize = 1;
+const GAP: usize = 2;
+const RISE: usize = 3;
+const LOW: usize = 4;
+const HIGH: usize = 5;
+const RESETS: usize = 6;
+const INCREASE: usize = 7;
+const SUM: usize = 8;
+const BY_BITS: usize = 9;
+const FIELDS: usize = 10;
 /// A level that follows a number from span to span, with this many bits below one.
 const FRACTION: u32 = 4;
 
@@ -128,93 +140,74 @@ impl Level {
 
     /// Takes what came.
     fn learn(&mut self, number: i64) {
-        let shift = self.seen.min(3);
+        let shift = self.seen.min(MEAN_SHIFT_MAX);
         self.seen = shift + 1;
         self.level = self.level.wrapping_add((number << FRACTION).wrapping_sub(self.level) >> shift);
     }
-
-    /// Writes `number`, or reads it, by how far it is from what was to come; returns it.
-    fn code(&mut self, field: &mut Field, bits: &mut impl Bits, number: i64) -> Option<i64> {
-        let next = self.next();
-        let number = field.code(bits, number.wrapping_sub(next))?.wrapping_add(next);
-        self.learn(number);
-        Some(number)
-    }
 }
 
-/// What is learnt of the values of many series of one metric, the same by whoever writes them and whoever reads them.
+/// What is learnt of the values of many series of some metrics, the same by whoever writes them and whoever reads them.
 pub(crate) struct SpanValues {
-    /// First value of the series before.
-    before: i64,
-    /// Its divisor.
-    divisor: i64,
+    metrics: Vec<Metric>,
     scale: [Model; 8],
     flags: [Model; 3],
-    divisors: Field,
-    start: Field,
-    gap: Field,
-    rise: Field,
-    low: Field,
-    high: Field,
     few_resets: [[Model; 1 << RESETS_BITS]; 2],
-    resets: Field,
-    /// The last that were many.
-    many_resets: i64,
-    increase: Field,
-    sum: Field,
-    by_bits: Field,
+    fields: [Field; FIELDS],
 }
 
-impl Default for SpanValues {
-    fn default() -> SpanValues {
-        SpanValues {
-            before: 0,
-            divisor: 1,
-            scale: [Model::NEW; 8],
-            flags: [Model::NEW; 3],
-            divisors: Field::NEW,
-            start: Field::NEW,
-            gap: Field::NEW,
-            rise: Field::NEW,
-            low: Field::NEW,
-            high: Field::NEW,
-            few_resets: [[Model::NEW; 1 << RESETS_BITS]; 2],
-            resets: Field::NEW,
-            many_resets: 0,
-            increase: Field::NEW,
-            sum: Field::NEW,
-            by_bits: Field::NEW,
-        }
-    }
+/// What a metric was lately.
+#[derive(Clone, Copy)]
+struct Metric {
+    /// First value of the series before.
+    first: i64,
+    /// Its divisor.
+    divisor: i64,
+    /// The last number of resets that were many.
+    many_resets: i64,
+    fields: [Lately; FIELDS],
 }
 
 impl SpanValues {
-    /// Writes the values of the spans of one series, each of which has a finite one and is canonical.
-    pub(crate) fn put(&mut self, bits: &mut impl Bits, spans: &mut [Span]) {
+    /// Knows nothing yet of so many metrics.
+    pub(crate) fn new(metrics: usize) -> SpanValues {
+        SpanValues {
+            metrics: vec![
+                Metric { first: 0, divisor: 1, many_resets: 0, fields: [Lately::default(); FIELDS] };
+                metrics
+            ],
+            scale: [Model::NEW; 8],
+            flags: [Model::NEW; 3],
+            few_resets: [[Model::NEW; 1 << RESETS_BITS]; 2],
+            fields: [const { Field::NEW }; FIELDS],
+        }
+    }
+
+    /// Writes the values of the spans of one series of `metric`, each of which has a finite one and is canonical.
+    pub(crate) fn put(&mut self, bits: &mut impl Bits, metric: usize, spans: &mut [Span]) {
         let form = Form::of(spans);
-        let written = self.code(bits, form, spans);
+        let written = self.code(bits, form, metric, spans);
         debug_assert!(written.is_some(), "only what is read can be wrong");
     }
 
     /// Fills in the values of `spans`, whose counts and times are known and each of which has a finite value.
-    pub(crate) fn get(&mut self, bits: &mut impl Bits, spans: &mut [Span]) -> Option<()> {
-        self.code(bits, Form::OPEN, spans)
+    pub(crate) fn get(&mut self, bits: &mut impl Bits, metric: usize, spans: &mut [Span]) -> Option<()> {
+        self.code(bits, Form::OPEN, metric, spans)
     }
 
     /// Writes the values, or reads them; then `form` does not matter.
-    fn code(&mut self, bits: &mut impl Bits, form: Form, spans: &mut [Span]) -> Option<()> {
+    fn code(&mut self, bits: &mut impl Bits, form: Form, metric: usize, spans: &mut [Span]) -> Option<()> {
+        let (first_before, divisor_before) = (self.metrics[metric].first, self.metrics[metric].divisor);
         let at = bits.symbol(&mut self.scale, u32::from(form.scale.at), 3) as u8;
-        let divisor = form.scale.divisor.wrapping_sub(self.divisor);
-        let divisor = self.divisors.code(bits, divisor)?.wrapping_add(self.divisor);
+        let divisor = form.scale.divisor.wrapping_sub(divisor_before);
+        let divisor = self.number(bits, (metric, DIVISOR), divisor)?.wrapping_add(divisor_before);
         if at > Scale::BITS || divisor < 1 {
             return None;
         }
-        self.divisor = divisor;
         let scale = Scale { at, divisor };
         let is_constant = bits.bit(&mut self.flags[0], form.is_constant);
         let first = spans.first().and_then(|span| scale.number(span.first)).unwrap_or_default();
-        let first = self.start.code(bits, first.wrapping_sub(self.before))?.wrapping_add(self.before);
-        self.before = first;
+        let first = self.number(bits, (metric, START), first.wrapping_sub(first_before))?.wrapping_add(first_before);
+        (self.metrics[metric].first, self.metrics[metric].divisor) = (first, divisor);
         if is_constant {
             let value = scale.value(first);
             for span in spans {
@@ -233,39 +226,57 @@ impl SpanValues {
             let given = Ends::of(span, scale).unwrap_or_default();
             let first = match last {
                 None => first,
-                Some(last) => gap.code(&mut self.gap, bits, given.first.wrapping_sub(last))?.wrapping_add(last),
+                Some(last) => {
+                    self.levelled(bits, (metric, GAP), &mut gap, given.first.wrapping_sub(last))?.wrapping_add(last)
+                }
             };
-            let rise = rise.code(&mut self.rise, bits, given.last.wrapping_sub(given.first))?;
+            let rise = self.levelled(bits, (metric, RISE), &mut rise, given.last.wrapping_sub(given.first))?;
             let mut ends = Ends { first, last: first.wrapping_add(rise), min: 0, max: 0 };
             let (least, greatest) = (ends.first.min(ends.last), ends.first.max(ends.last));
-            ends.min = least.wrapping_sub(self.low.code(bits, least.wrapping_sub(given.min))?);
-            ends.max = greatest.wrapping_add(self.high.code(bits, given.max.wrapping_sub(greatest))?);
+            ends.min = least.wrapping_sub(self.number(bits, (metric, LOW), least.wrapping_sub(given.min))?);
+            ends.max = greatest.wrapping_add(self.number(bits, (metric, HIGH), given.max.wrapping_sub(greatest))?);
             last = Some(ends.last);
             (span.first, span.last, span.min, span.max) =
                 (scale.value(ends.first), scale.value(ends.last), scale.value(ends.min), scale.value(ends.max));
-            span.resets = self.code_resets(bits, before, span.resets)?.min(span.samples);
+            span.resets =
+                self.code_resets(bits, metric, before, span.resets).filter(|resets| *resets <= span.samples)?;
             before = span.resets;
-            self.code_sums(bits, form, (ends, &mut above), span)?;
+            self.code_sums(bits, metric, form, (ends, &mut above), span)?;
         }
         Some(())
     }
 
+    /// Writes `number`, or reads it; returns it.
+    fn number(&mut self, bits: &mut impl Bits, (metric, field): (usize, usize), number: i64) -> Option<i64> {
+        self.fields[field].code(bits, &mut self.metrics[metric].fields[field], number)
+    }
+
+    /// Writes `number`, or reads it, by how far it is from what was to come; returns it.
+    fn levelled(&mut self, bits: &mut impl Bits, of: (usize, usize), level: &mut Level, number: i64) -> Option<i64> {
+        let next = level.next();
+        let number = self.number(bits, of, number.wrapping_sub(next))?.wrapping_add(next);
+        level.learn(number);
+        Some(number)
+    }
+
     /// Writes how many resets there are, after so many in the span before, or reads it.
-    fn code_resets(&mut self, bits: &mut impl Bits, before: u64, resets: u64) -> Option<u64> {
+    fn code_resets(&mut self, bits: &mut impl Bits, metric: usize, before: u64, resets: u64) -> Option<u64> {
         let few = resets.min(u64::from(RESETS_MOST)) as u32;
         let few = bits.symbol(&mut self.few_resets[usize::from(before > 0)], few, RESETS_BITS);
         if few < RESETS_MOST {
             return Some(u64::from(few));
         }
-        let more = (resets as i64).wrapping_sub(self.many_resets);
-        self.many_resets = self.resets.code(bits, more)?.wrapping_add(self.many_resets);
-        u64::try_from(self.many_resets).ok()
+        let before = self.metrics[metric].many_resets;
+        let many = self.number(bits, (metric, RESETS), (resets as i64).wrapping_sub(before))?.wrapping_add(before);
+        self.metrics[metric].many_resets = many;
+        u64::try_from(many).ok()
     }
 
     /// Writes the sum, and the increase unless it is the rise, or reads them.
     fn code_sums(
         &mut self,
         bits: &mut impl Bits,
+        metric: usize,
         form: Form,
         (ends, above): (Ends, &mut Level),
         span: &mut Span,
@@ -275,23 +286,23 @@ impl SpanValues {
         let expected = ends.expected_sum(finite);
         let (mut sum, mut sum_number) = (span.sum, expected);
         if form.sums_by_bits {
-            sum = self.code_bits(bits, sum, by_bits.0)?;
+            sum = self.code_bits(bits, metric, sum, by_bits.0)?;
         } else {
             let number = form.scale.number(sum).unwrap_or_default();
-            sum_number = self.sum.code(bits, number.wrapping_sub(expected))?.wrapping_add(expected);
+            sum_number = self.number(bits, (metric, SUM), number.wrapping_sub(expected))?.wrapping_add(expected);
             sum = form.scale.value(sum_number);
         }
         if span.resets == 0 {
             canonical(span);
         } else if form.increases_by_bits {
-            span.increase = self.code_bits(bits, span.increase, by_bits.1)?;
+            span.increase = self.code_bits(bits, metric, span.increase, by_bits.1)?;
         } else {
             // Where values jump at random, they fall from above the mean: how far above is learnt.
             let resets = span.resets as i64;
             let expected = ends.expected_increase(finite, span.resets, sum_number);
             let expected = expected.wrapping_add(above.next().wrapping_mul(resets));
             let number = form.scale.number(span.increase).unwrap_or_default();
-            let residual = self.increase.code(bits, number.wrapping_sub(expected))?;
+            let residual = self.number(bits, (metric, INCREASE), number.wrapping_sub(expected))?;
             above.learn(above.next().wrapping_add(residual / resets));
             span.increase = form.scale.value(expected.wrapping_add(residual));
         }
@@ -299,8 +310,8 @@ impl SpanValues {
         Some(())
     }
 
-    fn code_bits(&mut self, bits: &mut impl Bits, value: f64, expected: f64) -> Option<f64> {
-        let residual = self.by_bits.code(bits, ordered(value).wrapping_sub(ordered(expected)))?;
+    fn code_bits(&mut self, bits: &mut impl Bits, metric: usize, value: f64, expected: f64) -> Option<f64> {
+        let residual = self.number(bits, (metric, BY_BITS), ordered(value).wrapping_sub(ordered(expected)))?;
         Some(unordered(ordered(expected).wrapping_add(residual)))
     }
 }

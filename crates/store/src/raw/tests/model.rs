@@ -26,7 +26,7 @@ const SHAPES: [&[usize]; 4] = [&[0, 1, 2, 3], &[0, 2, 4], &[3, 1, 0], &[5, 0, 1,
 enum Step {
     Append { target: usize, later_ms: i64, shape: usize, values: Vec<f64>, timed: Option<(usize, i64)> },
     Put { target: usize, metric: usize, at: i64, value: f64 },
-    Settle { steps: usize },
+    Settle { steps: usize, budget_bytes: usize },
     Retain { before_ms: i64 },
     Reopen,
 }
@@ -45,7 +45,9 @@ fn a_step() -> impl Strategy<Value = Step> {
     let put = (0..3usize, 0..METRICS, -500_000..1_000_000i64, a_value())
         .prop_map(|(target, metric, at, value)| Step::Put { target, metric, at, value });
     prop_oneof![
-        30 => append, 4 => put, 2 => (1..30usize).prop_map(|steps| Step::Settle { steps }),
+        30 => append, 4 => put,
+        2 => (1..30usize, prop_oneof![Just(200usize), Just(2_000), Just(1 << 20)])
+            .prop_map(|(steps, budget_bytes)| Step::Settle { steps, budget_bytes }),
         1 => (0..800_000i64).prop_map(|before_ms| Step::Retain { before_ms }), 1 => Just(Step::Reopen)
     ]
 }
@@ -193,7 +195,7 @@ impl Run {
                 self.store().commit(batch).unwrap();
                 self.model.put(target, metric, at, value, true);
             }
-            Step::Settle { steps } => self.settle(steps),
+            Step::Settle { steps, budget_bytes } => self.settle(steps, budget_bytes),
             Step::Retain { before_ms } => self.retain(self.model.newest - before_ms),
             Step::Reopen => self.reopen(),
         }
@@ -214,9 +216,11 @@ impl Run {
         self.model.newest = self.model.newest.max(at);
     }
 
-    fn settle(&mut self, steps: usize) {
+    fn settle(&mut self, steps: usize, budget_bytes: usize) {
         let now = ms(self.model.newest);
-        let Some(mut settle) = self.store().settle_due(now, Duration::from_secs(50), 200).unwrap() else { return };
+        let Some(mut settle) = self.store().settle_due(now, Duration::from_secs(50), budget_bytes).unwrap() else {
+            return;
+        };
         let bucket = settle.range().0.as_millis() / BUCKET_MS;
         self.model.closed = self.model.closed.max(bucket);
         for _ in 0..steps {
