@@ -218,7 +218,7 @@ pub(crate) trait Bits {
 }
 
 impl<V: BorrowMut<Vec<u8>>> Bits for Encoder<V> {
-    #[inline]
+    #[inline(always)]
     fn bit(&mut self, model: &mut Model, bit: bool) -> bool {
         self.put(model, bit);
         bit
@@ -233,7 +233,7 @@ impl<V: BorrowMut<Vec<u8>>> Bits for Encoder<V> {
 }
 
 impl Bits for Decoder<'_> {
-    #[inline]
+    #[inline(always)]
     fn bit(&mut self, model: &mut Model, _: bool) -> bool {
         self.get(model)
     }

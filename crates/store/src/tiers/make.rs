@@ -120,15 +120,18 @@ impl SpanWriters {
 
     /// Adds the blocks, and the times of rows unless they are kept already, to `batch`.
     pub(crate) fn finish(self, store: &Store, batch: &mut WriteBatch) {
+        let mut is_any = false;
         for block in self.blocks {
             for (writer, tier) in block.writers.into_iter().zip(SpanTier::ALL) {
                 let place = Place { step_ms: step_ms(tier), start: self.start };
                 if let Some((first, bytes)) = writer.finish(&block.metrics, place) {
                     batch.put_cf(store.family(family(tier)), block_key(self.bucket, self.group, first), bytes);
+                    is_any = true;
                 }
             }
         }
-        if self.is_rows_new && !self.rows.0.is_empty() {
+        // Times alone would look like spans of samples that are gone.
+        if is_any && self.is_rows_new && !self.rows.0.is_empty() {
             let key = block_key(self.bucket, self.group, ROW_TIMES);
             let bytes = self.rows.to_bytes(self.start);
             SpanTier::ALL.into_iter().for_each(|tier| batch.put_cf(store.family(family(tier)), key, &bytes));

@@ -305,3 +305,14 @@ proptest! {
         run.check_spans(TimeRange::ALL);
     }
 }
+
+#[test]
+fn a_sample_counts_in_the_spans_of_a_bucket_whose_rows_have_none() {
+    let mut run = Run::new();
+    run.append(0, 210_000, 0, vec![STALE; 4], None);
+    run.append(0, 390_000, 0, vec![STALE; 4], None);
+    run.settle(9, 1 << 20);
+    assert_eq!(run.model.settled, 2);
+    run.take(Step::Put { target: 0, metric: 0, at: 200_109, value: 1.0 });
+    run.check_spans(TimeRange::ALL);
+}
