@@ -28,6 +28,7 @@ mod row;
 mod rows;
 pub(crate) mod select;
 pub(crate) mod settle;
+mod shape;
 pub(crate) mod times;
 mod transpose;
 mod uses;

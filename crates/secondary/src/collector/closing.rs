@@ -152,6 +152,7 @@ impl Collector {
             }
         }
         self.plans.forget(self.closed_until, &live);
+        self.store.release_shapes();
         let mut batch = Batch::default();
         self.store.prune_windows(&mut batch, cutoff)?;
         if let Some(outlet) = &self.outlet {

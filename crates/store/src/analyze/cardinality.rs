@@ -5,6 +5,7 @@ use std::hash::Hash;
 
 use firetower_model::labels::NAME;
 use firetower_model::{Labels, MetricId, TargetId};
+use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::database::Store;
@@ -91,11 +92,16 @@ impl Store {
         let mut next = 0;
         loop {
             let index = self.raw.names.read();
-            let metrics = index.counts().0 as u32;
-            let end = metrics.min(next + TURN_METRICS);
-            (next..end).for_each(|metric| counts.add_metric(&index, MetricId(metric)));
+            let known = index.counts().0 as u32;
+            let end = known.min(next + TURN_METRICS);
+            let metrics: Vec<u32> = (next..end).collect();
+            let targets = index.targets_of(&metrics, Bucket::MIN, Bucket::MAX);
+            metrics
+                .iter()
+                .zip(targets)
+                .for_each(|(metric, targets)| counts.add_metric(&index, MetricId(*metric), &targets));
             next = end;
-            if next == metrics {
+            if next == known {
                 break;
             }
         }
@@ -111,10 +117,9 @@ impl Store {
 }
 
 impl Counts {
-    fn add_metric(&mut self, index: &Index, metric: MetricId) {
+    fn add_metric(&mut self, index: &Index, metric: MetricId, targets: &RoaringBitmap) {
         let Some((labels, _)) = index.metric(metric) else { return };
-        let targets = index.targets_of(metric, Bucket::MIN, Bucket(i32::MAX));
-        for target in &targets {
+        for target in targets {
             *self.targets.entry(target).or_default() += 1;
         }
         self.series += targets.len();

@@ -9,6 +9,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::raw::index::Index;
 use crate::raw::key::Bucket;
 
+/// How many metrics' targets are looked up at once.
+const TURN_METRICS: usize = 256;
+
 /// A (target, metric) pair that all matchers let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Candidate {
@@ -28,21 +31,23 @@ pub(crate) fn candidates(index: &Index, matchers: &[Matcher], first: Bucket, las
     let mut found = Vec::new();
     let mut target_labels = HashMap::new();
     let mut allowed = Allowed { index, matchers, by_matcher: vec![None; matchers.len()], by_mask: HashMap::new() };
-    for metric in metrics(index, matchers) {
-        let metric = MetricId(metric);
-        let Some((labels, _)) = index.metric(metric) else { continue };
-        let Some(mask) = left_to_target(matchers, &labels) else { continue };
-        let mut targets = index.targets_of(metric, first, last);
-        if !mask.is_empty() {
-            targets &= allowed.targets(mask);
-        }
-        for target in targets.into_iter().map(TargetId) {
-            let under = target_labels.entry(target).or_insert_with(|| index.target(target));
-            let Some(under) = under else { continue };
-            let labels = under.overlaid(&labels);
-            if matchers.iter().all(|matcher| matcher.is_match_labels(&labels)) {
-                let hash = xxh3_64(labels.as_bytes());
-                found.push(Candidate { leader: (target, metric), hash, target, metric });
+    let metrics: Vec<u32> = metrics(index, matchers).into_iter().collect();
+    for metrics in metrics.chunks(TURN_METRICS) {
+        for (metric, mut targets) in metrics.iter().zip(index.targets_of(metrics, first, last)) {
+            let metric = MetricId(*metric);
+            let Some((labels, _)) = index.metric(metric) else { continue };
+            let Some(mask) = left_to_target(matchers, &labels) else { continue };
+            if !mask.is_empty() {
+                targets &= allowed.targets(mask);
+            }
+            for target in targets.into_iter().map(TargetId) {
+                let under = target_labels.entry(target).or_insert_with(|| index.target(target));
+                let Some(under) = under else { continue };
+                let labels = under.overlaid(&labels);
+                if matchers.iter().all(|matcher| matcher.is_match_labels(&labels)) {
+                    let hash = xxh3_64(labels.as_bytes());
+                    found.push(Candidate { leader: (target, metric), hash, target, metric });
+                }
             }
         }
     }

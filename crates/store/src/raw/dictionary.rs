@@ -1,5 +1,6 @@
 //! Ids for metrics, targets and shapes: given once, kept in `names`, never used again.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use firetower_model::{Kind, Labels, MetricId, ShapeId, TargetId};
@@ -10,6 +11,7 @@ use crate::error::Error;
 use crate::raw::bytes::{Reader, put_varint};
 use crate::raw::index::Index;
 use crate::raw::key::Bucket;
+use crate::raw::shape::Runs;
 
 const METRIC: u8 = b'm';
 const TARGET: u8 = b't';
@@ -24,6 +26,8 @@ const PENDING_BYTES_MAX: usize = 1 << 20;
 #[derive(Default)]
 pub(crate) struct Dictionary {
     index: RwLock<Index>,
+    /// The shapes that somebody asked for lately.
+    shapes: RwLock<HashMap<ShapeId, Arc<[MetricId]>>>,
     pending: Mutex<WriteBatch>,
 }
 
@@ -43,7 +47,7 @@ impl Dictionary {
                 load_entry(&mut index, &key, &value).ok_or_else(|| Error::corrupt("name", &key))?;
             }
         }
-        Ok(Dictionary { index: RwLock::new(index), pending: Mutex::default() })
+        Ok(Dictionary { index: RwLock::new(index), shapes: RwLock::default(), pending: Mutex::default() })
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Index> {
@@ -91,7 +95,7 @@ fn load_entry(index: &mut Index, key: &[u8], value: &[u8]) -> Option<()> {
         }
         SHAPE => {
             is_next(counts.2)?;
-            index.add_shape(&read_shape(value)?);
+            index.add_shape(Runs::of(&read_shape(value)?));
         }
         _ => {
             let target = TargetId(u32::from_be_bytes(rest.try_into().ok()?));
@@ -196,15 +200,16 @@ impl Store {
     /// # Errors
     /// If RocksDB cannot write.
     pub fn intern_shape(&self, metrics: &[MetricId]) -> Result<ShapeId, Error> {
-        let known = self.raw.names.read().find_shape(metrics);
+        let runs = Runs::of(metrics);
+        let known = self.raw.names.read().find_shape(&runs);
         if let Some(known) = known {
             return Ok(known);
         }
         let mut index = self.raw.names.write();
-        if let Some(known) = index.find_shape(metrics) {
+        if let Some(known) = index.find_shape(&runs) {
             return Ok(known);
         }
-        let id = index.add_shape(metrics);
+        let id = index.add_shape(runs);
         self.raw.names.put(self, &name_key(SHAPE, id.0), &shape_bytes(metrics))?;
         Ok(id)
     }
@@ -221,7 +226,21 @@ impl Store {
 
     /// Returns the metrics of `shape`, in order.
     pub fn shape_metrics(&self, shape: ShapeId) -> Option<Arc<[MetricId]>> {
-        self.raw.names.read().shape(shape).cloned()
+        let names = &self.raw.names;
+        if let Some(known) = names.shapes.read().unwrap_or_else(PoisonError::into_inner).get(&shape) {
+            return Some(Arc::clone(known));
+        }
+        let metrics = names.read().shape(shape)?.metrics();
+        names.shapes.write().unwrap_or_else(PoisonError::into_inner).insert(shape, Arc::clone(&metrics));
+        Some(metrics)
+    }
+
+    /// Lets go of the lists of shapes that nobody holds; who asks for one again waits a little longer.
+    pub fn release_shapes(&self) {
+        let mut shapes = self.raw.names.shapes.write().unwrap_or_else(PoisonError::into_inner);
+        shapes.retain(|_, metrics| Arc::strong_count(metrics) > 1);
+        let kept = shapes.len();
+        shapes.shrink_to(2 * kept);
     }
 
     /// Notes in `batch` that `target` has a row of `shape` in `bucket`.

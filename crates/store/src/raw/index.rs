@@ -1,14 +1,12 @@
 //! What is kept in memory of metrics, targets and shapes, and how it is found by label.
 
-use std::sync::Arc;
-
 use firetower_model::{Kind, Labels, MetricId, ShapeId, TargetId};
 use roaring::RoaringBitmap;
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::raw::arena::{Arena, Table};
 use crate::raw::key::Bucket;
-use crate::raw::posting::{Posting, Postings};
+use crate::raw::posting::Postings;
+use crate::raw::shape::Runs;
 use crate::raw::uses::Uses;
 
 /// Everything that has an id, and who has what. Never a list of series.
@@ -19,10 +17,8 @@ pub(crate) struct Index {
     pub(crate) metric_postings: Postings,
     targets: Arena,
     pub(crate) target_postings: Postings,
-    shapes: Vec<Arc<[MetricId]>>,
+    shapes: Vec<Runs>,
     shape_table: Table,
-    /// Shapes of each metric; `None` while it is in none.
-    metric_shapes: Vec<Option<Posting>>,
     /// (shape, target) pairs, by rows.
     pub(crate) rows: Uses,
     /// (metric, target) pairs, by samples that came alone.
@@ -38,7 +34,6 @@ impl Index {
     pub(crate) fn add_metric(&mut self, labels: &Labels, kind: Kind) -> MetricId {
         let id = self.metrics.add(labels.as_bytes());
         self.kinds.push(kind);
-        self.metric_shapes.push(None);
         self.metric_postings.add(id, labels);
         MetricId(id)
     }
@@ -68,27 +63,19 @@ impl Index {
         self.targets.get(target.0).and_then(Labels::from_bytes)
     }
 
-    pub(crate) fn find_shape(&self, metrics: &[MetricId]) -> Option<ShapeId> {
-        let found = self.shape_table.find(shape_hash(metrics), |id| *self.shapes[id as usize] == *metrics);
-        found.map(ShapeId)
+    pub(crate) fn find_shape(&self, runs: &Runs) -> Option<ShapeId> {
+        self.shape_table.find(runs.hash(), |id| self.shapes[id as usize] == *runs).map(ShapeId)
     }
 
-    pub(crate) fn add_shape(&mut self, metrics: &[MetricId]) -> ShapeId {
+    pub(crate) fn add_shape(&mut self, runs: Runs) -> ShapeId {
         let id = u32::try_from(self.shapes.len()).expect("ids run out after 2^32");
-        self.shapes.push(metrics.into());
-        let shapes = &self.shapes;
-        self.shape_table.add(shape_hash(metrics), id, |id| shape_hash(&shapes[id as usize]));
-        for metric in metrics {
-            match self.metric_shapes.get_mut(metric.0 as usize) {
-                Some(Some(posting)) => posting.push(id),
-                Some(none) => *none = Some(Posting::One(id)),
-                None => {}
-            }
-        }
+        let hash = runs.hash();
+        self.shapes.push(runs);
+        self.shape_table.add(hash, id, |id| self.shapes[id as usize].hash());
         ShapeId(id)
     }
 
-    pub(crate) fn shape(&self, shape: ShapeId) -> Option<&Arc<[MetricId]>> {
+    pub(crate) fn shape(&self, shape: ShapeId) -> Option<&Runs> {
         self.shapes.get(shape.0 as usize)
     }
 
@@ -107,16 +94,27 @@ impl Index {
         RoaringBitmap::from_iter(0..self.targets.len() as u32)
     }
 
-    /// Returns the targets that may have samples of `metric` between `first` and `last`, both inclusive.
-    pub(crate) fn targets_of(&self, metric: MetricId, first: Bucket, last: Bucket) -> RoaringBitmap {
-        let shapes = self.metric_shapes.get(metric.0 as usize).and_then(Option::as_ref);
-        let by_rows =
-            shapes.into_iter().flat_map(Posting::iter).flat_map(|shape| self.rows.targets(shape, first, last));
-        by_rows.chain(self.lone.targets(metric.0, first, last)).map(|target| target.0).collect()
+    /// Returns for each of `metrics`, which are in order, the targets that may have samples of it between `first` and `last`,
+    /// both inclusive.
+    pub(crate) fn targets_of(&self, metrics: &[u32], first: Bucket, last: Bucket) -> Vec<RoaringBitmap> {
+        let mut found = vec![RoaringBitmap::new(); metrics.len()];
+        for (shape, runs) in self.shapes.iter().enumerate() {
+            let mut targets = None;
+            for (start, end) in runs.iter() {
+                let from = metrics.partition_point(|metric| u64::from(*metric) < start);
+                let inside = metrics[from..].iter().take_while(|metric| u64::from(**metric) < end).count();
+                for found in &mut found[from..from + inside] {
+                    *found |= &*targets.get_or_insert_with(|| bitmap(self.rows.targets(shape as u32, first, last)));
+                }
+            }
+        }
+        for (metric, found) in metrics.iter().zip(&mut found) {
+            *found |= bitmap(self.lone.targets(*metric, first, last));
+        }
+        found
     }
 }
 
-fn shape_hash(metrics: &[MetricId]) -> u64 {
-    let bytes: Vec<u8> = metrics.iter().flat_map(|metric| metric.0.to_le_bytes()).collect();
-    xxh3_64(&bytes)
+fn bitmap(targets: impl Iterator<Item = TargetId>) -> RoaringBitmap {
+    targets.map(|target| target.0).collect()
 }

@@ -42,15 +42,6 @@ impl Posting {
             Posting::Many(ids) => (**ids).clone(),
         }
     }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
-        let (one, few, many) = match self {
-            Posting::One(id) => (Some(*id), &[][..], None),
-            Posting::Few(ids) => (None, ids.as_slice(), None),
-            Posting::Many(ids) => (None, &[][..], Some(ids.iter())),
-        };
-        one.into_iter().chain(few.iter().copied()).chain(many.into_iter().flatten())
-    }
 }
 
 /// Ids by label, and by the name of a label.
