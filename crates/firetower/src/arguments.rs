@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use firetower_topology::{Retention, parse_duration};
+use firetower_topology::{Retention, parse_duration, parse_store_memory};
 
 /// How much time a block of raw samples may cover.
 const BLOCK_LENGTHS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
@@ -113,6 +113,9 @@ pub(crate) struct SecondaryArguments {
     /// How long to keep data
     #[arg(long, value_name = "raw=DURATION", requires = "standalone", value_parser = parse_retention)]
     pub retention: Option<Retention>,
+    /// Memory for the store's write buffers, its cache and settling, 160MiB unless said otherwise
+    #[arg(long, value_name = "SIZE", requires = "standalone", value_parser = parse_store_memory)]
+    pub store_memory: Option<u64>,
     /// How much time a block of raw samples covers, 2h unless said otherwise; only a new data directory takes it
     #[arg(long, value_name = "DURATION", value_parser = parse_block)]
     pub block: Option<Duration>,
@@ -305,6 +308,9 @@ mod tests {
         check("firetower secondary --standalone --http 127.0.0.1:0 --data d --retention raw=100y", None);
         check("firetower secondary --topology t.yaml --data d --block 10m", None);
         check("firetower secondary --topology t.yaml --data d --block 10s", Some(ErrorKind::ValueValidation));
+        check("firetower secondary --standalone --http a:1 --data d --store-memory 64MiB", None);
+        let small = "firetower secondary --standalone --http a:1 --data d --store-memory 64KiB";
+        check(small, Some(ErrorKind::ValueValidation));
         check("firetower secondary --data d", Some(ErrorKind::MissingRequiredArgument));
         check("firetower secondary --standalone --data d", Some(ErrorKind::MissingRequiredArgument));
         let both = "firetower secondary --standalone --http a:1 --topology t.yaml --data d";

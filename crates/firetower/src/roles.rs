@@ -85,6 +85,8 @@ pub(crate) struct StandaloneSetup {
     pub data: PathBuf,
     /// How long data is kept.
     pub retention: Retention,
+    /// Memory that its store may use, beside what it holds for each series, in bytes.
+    pub store_memory: u64,
     /// Name servers in place of the system's, if there are any.
     pub name_servers: Vec<SocketAddr>,
     /// How much time a block of raw samples covers in a new data directory, if not as usual.
@@ -130,6 +132,7 @@ pub(crate) async fn standalone(setup: StandaloneSetup, cancel: CancellationToken
         reload: Arc::new(read_again),
         data: setup.data,
         retention: setup.retention,
+        store_memory: setup.store_memory,
         block: setup.block,
         grace: setup.grace,
     };

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use anyhow::{Context, bail};
 use firetower_daemon::{Clock, start_logging};
-use firetower_topology::Place;
+use firetower_topology::{Place, STORE_MEMORY};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{AgentArguments, MonitorArguments, ProcessArguments, RunningArguments, SecondaryArguments};
@@ -29,8 +29,9 @@ fn standalone(arguments: SecondaryArguments) -> anyhow::Result<()> {
     let RunningArguments { data, grace, name_servers, process } = arguments.running;
     load::check_reach(&[&http], process.insecure)?;
     let retention = arguments.retention.unwrap_or_default();
+    let store_memory = arguments.store_memory.unwrap_or(STORE_MEMORY);
     let SecondaryArguments { scrape_config, block, .. } = arguments;
-    let setup = StandaloneSetup { scrape_config, http, data, retention, name_servers, block, grace };
+    let setup = StandaloneSetup { scrape_config, http, data, retention, store_memory, name_servers, block, grace };
     start(&process, |cancel| roles::standalone(setup, cancel))
 }
 

@@ -9,7 +9,7 @@ use firetower_api::{Common, Readiness, Reload, common, global, reload_on_signal,
 use firetower_daemon::{Ended, Listener, Surroundings, Tasks, blocking};
 use firetower_model::{NodeStatus, Role};
 use firetower_relay::{ExposedStatus, Identity, RelayMetrics, keep, maintain_rows};
-use firetower_store::{Options, Store};
+use firetower_store::{Memory, Options, Store};
 use firetower_topology::{Node, Topology};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
@@ -50,7 +50,9 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let Setup { surroundings, topology, node, data, http, grpc, reload, grace } = setup;
     let clock = surroundings.clock;
     let now = clock.now();
-    let store = blocking(|| Store::open(&data, &Options::new(now, surroundings.random.next_u64())))?;
+    let options =
+        Options { memory: Memory::of(topology.store_memory), ..Options::new(now, surroundings.random.next_u64()) };
+    let store = blocking(|| Store::open(&data, &options))?;
     let mut status = NodeStatus::silent(&node.name, Role::Global, "", "", http.local_address());
     status.targets = store.health_counts();
     let status = watch::Sender::new(status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), now));

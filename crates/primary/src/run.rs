@@ -11,7 +11,7 @@ use firetower_relay::{
     ExposedKept, ExposedStatus, Identity, Link, Outlet, ParentEvent, RelayMetrics, keep, maintain_rows,
 };
 use firetower_scrape::{Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, Tls, discover};
-use firetower_store::{Options, Store};
+use firetower_store::{Memory, Options, Store};
 use firetower_topology::{Datacenter, Node, ScrapeConfig, Topology};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
@@ -64,7 +64,9 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
 fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let Setup { surroundings, topology, datacenter, node, base, data, http, grpc, reload, .. } = setup;
     let (clock, now) = (surroundings.clock.clone(), surroundings.clock.now());
-    let store = blocking(|| Store::open(&data, &Options::new(now, surroundings.random.next_u64())))?;
+    let options =
+        Options { memory: Memory::of(topology.store_memory), ..Options::new(now, surroundings.random.next_u64()) };
+    let store = blocking(|| Store::open(&data, &options))?;
     let parents: Vec<String> = topology.globals.iter().map(|global| global.name.clone()).collect();
     let outlet = Outlet::open(&store, &parents)?;
     let place = (&datacenter.region, &datacenter.name);

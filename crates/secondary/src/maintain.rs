@@ -12,16 +12,15 @@ use crate::Error;
 
 /// How often closed buckets are settled and old ones dropped.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
-/// Memory that settling may use for samples, in bytes.
-const SETTLE_BYTES: usize = 32 << 20;
 
-/// Settles closed buckets and drops old ones, until `cancel`.
+/// Settles closed buckets and drops old ones, until `cancel`; `settle_bytes` is the memory that settling may use for samples.
 ///
 /// Settling comes first: what is dropped leaves its spans behind.
 pub(crate) async fn maintain(
     store: Store,
     retention: Retention,
     late_window: Duration,
+    settle_bytes: usize,
     clock: Clock,
     cancel: CancellationToken,
 ) -> Result<(), Error> {
@@ -32,7 +31,7 @@ pub(crate) async fn maintain(
             _ = ticks.tick() => {}
         }
         let now = clock.now();
-        while let Some(mut settle) = blocking(|| store.settle_due(now, late_window, SETTLE_BYTES))? {
+        while let Some(mut settle) = blocking(|| store.settle_due(now, late_window, settle_bytes))? {
             while blocking(|| settle.step())? {
                 if cancel.is_cancelled() {
                     return Ok(());

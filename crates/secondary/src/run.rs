@@ -12,7 +12,7 @@ use firetower_scrape::{
     Buffers, Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, PageShapes, ScrapeMetrics,
     Scraper, Tls, discover,
 };
-use firetower_store::{Batch, Options, Store};
+use firetower_store::{Batch, Memory, Options, Store};
 use firetower_topology::{Datacenter, Node, Retention, ScrapeConfig, Topology};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -70,6 +70,8 @@ pub struct StandaloneSetup {
     pub block: Option<Duration>,
     /// How long data is kept.
     pub retention: Retention,
+    /// Memory that its store may use, beside what it holds for each series, in bytes.
+    pub store_memory: u64,
     /// Where HTTP is answered.
     pub http: Listener,
     /// Reads the jobs again; the complaints if they are refused.
@@ -85,7 +87,8 @@ pub struct StandaloneSetup {
 pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let Setup { surroundings, topology, datacenter, node, base: folder, data, block, http, reload, grace } = setup;
     let clock = surroundings.clock.clone();
-    let store = blocking(|| open_store(&data, block, &surroundings))?;
+    let memory = Memory::of(topology.store_memory);
+    let store = blocking(|| open_store(&data, block, memory, &surroundings))?;
     let parents: Vec<String> = datacenter.primaries.iter().map(|primary| primary.name.clone()).collect();
     let outlet = Outlet::open(&store, &parents)?;
     let place = (&datacenter.region, &datacenter.name);
@@ -121,7 +124,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let configs = datacenter.scrape_configs.clone();
     let client = client(&surroundings, folder);
     let inputs = Inputs { client, assignments, configured, snapshots, kept: to_be_kept, configs, persisted };
-    base.start(&clock, place, inputs, taken.clone(), topology.retention)?;
+    base.start(&clock, place, inputs, taken.clone(), (topology.retention, memory))?;
     let wishes = Wishes { assignments: to_assign, snapshots: to_snapshot, kept: to_keep };
     base.tasks.start("listen to parents", |cancel| listen_to_parents(parents, heard, wishes, followed, cancel));
     let identity = Identity {
@@ -173,10 +176,21 @@ fn reloading(
 /// # Errors
 /// If it cannot start, or something fails that it cannot go on without.
 pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -> Result<(), Error> {
-    let StandaloneSetup { surroundings, scrape_configs, base: folder, data, block, retention, http, reload, grace } =
-        setup;
+    let StandaloneSetup {
+        surroundings,
+        scrape_configs,
+        base: folder,
+        data,
+        block,
+        retention,
+        store_memory,
+        http,
+        reload,
+        grace,
+    } = setup;
     let clock = surroundings.clock.clone();
-    let store = blocking(|| open_store(&data, block, &surroundings))?;
+    let memory = Memory::of(store_memory);
+    let store = blocking(|| open_store(&data, block, memory, &surroundings))?;
     let status = NodeStatus::silent("standalone", Role::Secondary, "", "", http.local_address());
     let status = status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), clock.now());
     // It sends no rows.
@@ -207,7 +221,7 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
     });
     let inputs = Inputs { client, assignments, configured, snapshots, kept, configs: scrape_configs, persisted: None };
     let taken = watch::Sender::new(Default::default());
-    base.start(&clock, place, inputs, taken, retention)?;
+    base.start(&clock, place, inputs, taken, (retention, memory))?;
     let reload = reloading_alone(reload, to_configure, to_discover);
     base.finish(http, clock, reload, cancel, grace).await
 }
@@ -277,7 +291,7 @@ impl Base {
         place: Place,
         inputs: Inputs,
         taken: watch::Sender<(Generation, u64)>,
-        retention: Retention,
+        (retention, memory): (Retention, Memory),
     ) -> Result<(), Error> {
         let (clock, store) = (clock.clone(), self.store.clone());
         let plans = Plans::open(store.clone(), self.rows.borrow().budget.clone())?;
@@ -324,7 +338,9 @@ impl Base {
         self.tasks
             .start("scrape", |cancel| scrape(targets, assignments, configured, to_assign, ticking, window, cancel));
         self.tasks.start("collect", |cancel| collect(collecting, cancel));
-        self.tasks.start("maintain the store", |cancel| maintain(store, retention, late_window, clock, cancel));
+        self.tasks.start("maintain the store", move |cancel| {
+            maintain(store, retention, late_window, memory.settle_bytes, clock, cancel)
+        });
         Ok(())
     }
 
@@ -393,9 +409,11 @@ async fn scrape(
 fn open_store(
     data: &std::path::Path,
     block: Option<Duration>,
+    memory: Memory,
     surroundings: &Surroundings,
 ) -> Result<Store, firetower_store::Error> {
     let mut options = Options::new(surroundings.clock.now(), surroundings.random.next_u64());
+    options.memory = memory;
     if let Some(block) = block {
         options.bucket = block;
     }

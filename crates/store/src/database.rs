@@ -49,6 +49,8 @@ const ROWS_SURPLUS_PERCENT: i32 = 10_000;
 const BUCKET_LENGTH: Duration = Duration::from_secs(7200);
 /// Rows come in time order for each target: where its last one went into memory is where the next one goes.
 const HINTED_BY_TARGET: &str = "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.8;";
+/// Memory, unless said otherwise, in bytes.
+const MEMORY_BYTES: u64 = 160 << 20;
 /// Memory for blocks read from disk by whoever only reads, in bytes.
 const READ_ONLY_CACHE_BYTES: usize = 16 << 20;
 const FORMAT_KEY: &[u8] = b"format";
@@ -57,10 +59,8 @@ const INCARNATION_KEY: &[u8] = b"incarnation";
 /// What the store may use.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Memory for blocks read from disk, in bytes.
-    pub cache_bytes: usize,
-    /// Memory for what is not yet in files, over all column families, in bytes.
-    pub write_buffer_bytes: usize,
+    /// How much memory.
+    pub memory: Memory,
     /// How long a bucket of raw samples is; only a new directory takes it, others keep theirs.
     pub bucket: Duration,
     /// 64 random bits for a new incarnation.
@@ -70,9 +70,28 @@ pub struct Options {
 }
 
 impl Options {
-    /// Returns the defaults: 64 MiB of cache, 64 MiB of write buffers, buckets of 2 h.
+    /// Returns the defaults: 160 MiB, buckets of 2 h.
     pub fn new(now: Timestamp, random: u64) -> Options {
-        Options { cache_bytes: 64 << 20, write_buffer_bytes: 64 << 20, bucket: BUCKET_LENGTH, random, now }
+        Options { memory: Memory::of(MEMORY_BYTES), bucket: BUCKET_LENGTH, random, now }
+    }
+}
+
+/// How a store's memory is divided, beside what it holds for each series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// For what is not yet in files, over all column families, in bytes.
+    pub write_buffer_bytes: usize,
+    /// For blocks read from disk, in bytes.
+    pub cache_bytes: usize,
+    /// For samples that are being settled, in bytes.
+    pub settle_bytes: usize,
+}
+
+impl Memory {
+    /// Divides `budget_bytes`: two fifths for what is not yet in files, two for blocks read from disk, one for settling.
+    pub fn of(budget_bytes: u64) -> Memory {
+        let fifth = usize::try_from(budget_bytes / 5).unwrap_or(usize::MAX / 5);
+        Memory { write_buffer_bytes: 2 * fifth, cache_bytes: 2 * fifth, settle_bytes: fifth }
     }
 }
 
@@ -105,12 +124,12 @@ impl Store {
     /// # Errors
     /// If another process has it open, it cannot be read or written, or a newer release wrote it.
     pub fn open(path: &Path, options: &Options) -> Result<Store, Error> {
-        let cache = Cache::new_lru_cache(options.cache_bytes);
+        let cache = Cache::new_lru_cache(options.memory.cache_bytes);
         let mut db_options = rocksdb::Options::default();
         db_options.create_if_missing(true);
         db_options.create_missing_column_families(true);
-        db_options.set_db_write_buffer_size(options.write_buffer_bytes);
-        db_options.set_max_total_wal_size(2 * options.write_buffer_bytes as u64);
+        db_options.set_db_write_buffer_size(options.memory.write_buffer_bytes);
+        db_options.set_max_total_wal_size(2 * options.memory.write_buffer_bytes as u64);
         db_options.set_keep_log_file_num(4);
         db_options.set_max_open_files(512);
         db_options.set_max_background_jobs(2);
@@ -120,7 +139,7 @@ impl Store {
         for (name, is_compressed) in FAMILIES {
             let start = if name == ROWS_FAMILY { HINTED_BY_TARGET } else { "" };
             let start = rocksdb::Options::default().get_options_from_string(start).map_err(open)?;
-            let mut family = family_options(start, &cache, options.write_buffer_bytes, is_compressed);
+            let mut family = family_options(start, &cache, options.memory.write_buffer_bytes, is_compressed);
             if name == ROWS_FAMILY {
                 merge_seldom(&mut family);
             }

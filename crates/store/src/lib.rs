@@ -12,7 +12,7 @@ mod tree;
 mod usage;
 
 pub use analyze::{Analysis, Cardinality, LabelCount, PairCount, TargetCount, TierExtent};
-pub use database::{Batch, Options, Store};
+pub use database::{Batch, Memory, Options, Store};
 pub use error::Error;
 pub use raw::{Appended, Appender, Bucket, LastRow, LooseSample, ScrapeRow, ScrapeRows, Settle, StoreStats};
 pub use tiers::{Cutoffs, Retire};

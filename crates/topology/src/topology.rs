@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::complaint::Complaint;
+use crate::quantity::parse_size;
 use crate::scrape_config::ScrapeConfig;
 
 pub use read::read;
@@ -37,6 +38,8 @@ pub struct Topology {
     pub promote: Vec<String>,
     /// How long data is kept.
     pub retention: Retention,
+    /// Memory that each monitor's store may use, beside what it holds for each series, in bytes.
+    pub store_memory: u64,
     /// What runs on the nodes.
     pub services: Vec<Service>,
 }
@@ -137,6 +140,23 @@ impl Default for Retention {
             bytes: 0,
         }
     }
+}
+
+/// Memory that a store may use unless said otherwise, in bytes.
+pub const STORE_MEMORY: u64 = 160 << 20;
+/// Least memory that a store works well with, in bytes.
+const STORE_MEMORY_MIN: u64 = 16 << 20;
+
+/// Reads a size that a store can work with.
+///
+/// # Errors
+/// What is wrong with it, for whoever wrote it.
+pub fn parse_store_memory(text: &str) -> Result<u64, String> {
+    let bytes = parse_size(text)?;
+    let is_enough = bytes >= STORE_MEMORY_MIN;
+    is_enough
+        .then_some(bytes)
+        .ok_or_else(|| "a store needs 16MiB: with less its files become small and many".to_owned())
 }
 
 /// A region.

@@ -103,7 +103,7 @@ fn measure(arguments: &Arguments, pages: &mut Pages, scrapes: usize) -> Result<(
     let directory = tempfile::tempdir()?;
     let mut options = Options::new(Timestamp::from_millis(0), 1);
     options.bucket = Duration::from_secs(u64::from(arguments.bucket) * u64::from(arguments.interval_seconds));
-    options.write_buffer_bytes = arguments.write_buffer_mib << 20;
+    options.memory.write_buffer_bytes = arguments.write_buffer_mib << 20;
     let store = Store::open(directory.path(), &options)?;
     let written = bytes_written()?;
     let mut feed = Feed::new(arguments, store.clone(), pages.hosts())?;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::nodes::{Tier, Used, check_address};
-use super::{Checked, Datacenter, Defaults, Instance, Profile, Region, Retention, RowBudget, Service, Topology};
+use super::{
+    Checked, Datacenter, Defaults, Instance, Profile, Region, Retention, RowBudget, STORE_MEMORY, Service, Topology,
+    parse_store_memory,
+};
 use crate::complaint::Complaint;
 use crate::scrape_config::{LIMIT_KEYS, ScrapeDefaults, read_scrape_configs};
 use crate::walk::{Fields, Walk, nearest};
@@ -12,7 +15,7 @@ use crate::yaml::{self, Node, Value};
 /// The version of the file's format that this release reads.
 const VERSION: &str = "1";
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "firetower",
     "defaults",
     "external_labels",
@@ -23,6 +26,7 @@ const KEYS: [&str; 14] = [
     "rows",
     "promote",
     "retention",
+    "store_memory",
     "services",
     "rule_files",
     "alerting",
@@ -73,6 +77,7 @@ fn read_topology(walk: &mut Walk<'_>, tree: &Node) -> Topology {
         walk.complain(fields.place_of("regions"), "the topology needs at least one region under \"regions\"");
     }
     let services = fields.items(walk, "services");
+    let memory = fields.get("store_memory").and_then(|node| walk.text_as(node, parse_store_memory));
     Topology {
         defaults,
         external_labels: fields.labels(walk, "external_labels"),
@@ -80,6 +85,7 @@ fn read_topology(walk: &mut Walk<'_>, tree: &Node) -> Topology {
         rows: read_rows(walk, &fields),
         promote: fields.texts(walk, "promote"),
         retention: read_retention(walk, &fields),
+        store_memory: memory.unwrap_or(STORE_MEMORY),
         services: services.iter().map(|item| read_service(walk, item, &mut used, &regions)).collect(),
         regions,
     }
