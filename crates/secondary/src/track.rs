@@ -83,13 +83,7 @@ impl Track {
         (plan, starts): (&[Column], RowStarts<'_>),
         sums: &mut Vec<CrossSum>,
     ) {
-        if let Some(previous) = previous {
-            for (metric, value) in previous.metrics.iter().zip(previous.values) {
-                if !is_stale(*value) {
-                    self.ended.insert(*metric, Ended { value: *value, at: previous.at });
-                }
-            }
-        }
+        self.end_all(previous);
         for (at, ((metric, value), column)) in row.metrics.iter().zip(row.values).zip(plan).enumerate() {
             if is_stale(*value) {
                 continue;
@@ -133,16 +127,30 @@ impl Track {
 
     /// Follows from `previous` to `row` without adding anything: remembers what ended, forgets what came back.
     pub(crate) fn remember(&mut self, previous: Option<Row<'_>>, row: Row<'_>) {
-        if let Some(previous) = previous {
-            for (metric, value) in previous.metrics.iter().zip(previous.values) {
-                if !is_stale(*value) {
-                    self.ended.insert(*metric, Ended { value: *value, at: previous.at });
+        if let Some(previous) = previous.filter(|previous| previous.shape == row.shape) {
+            for ((metric, before), value) in row.metrics.iter().zip(previous.values).zip(row.values) {
+                match (is_stale(*before), is_stale(*value)) {
+                    (false, true) => drop(self.ended.insert(*metric, Ended { value: *before, at: previous.at })),
+                    (true, false) => drop(self.ended.remove(metric)),
+                    _ => {}
                 }
             }
+            return;
         }
+        self.end_all(previous);
         for (metric, value) in row.metrics.iter().zip(row.values) {
             if !is_stale(*value) {
                 self.ended.remove(metric);
+            }
+        }
+    }
+
+    /// Remembers every value of `row` as one that ended.
+    fn end_all(&mut self, row: Option<Row<'_>>) {
+        let Some(row) = row else { return };
+        for (metric, value) in row.metrics.iter().zip(row.values) {
+            if !is_stale(*value) {
+                self.ended.insert(*metric, Ended { value: *value, at: row.at });
             }
         }
     }
