@@ -24,6 +24,7 @@ mod page;
 mod pages;
 mod recorded;
 mod roster;
+mod running;
 mod server;
 
 pub use containers::Containers;
@@ -33,4 +34,5 @@ pub use page::{Behaviour, Line, Page};
 pub use pages::Pages;
 pub use recorded::Recorded;
 pub use roster::Churn;
+pub use running::beside;
 pub use server::{Explosion, Fleet, FleetOptions};

@@ -113,15 +113,6 @@ pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
     Ok(ports)
 }
 
-fn beside(name: &str, given: Option<&Path>) -> Result<PathBuf> {
-    if let Some(path) = given {
-        return Ok(path.into());
-    }
-    let path = std::env::current_exe()?.with_file_name(name);
-    ensure!(path.exists(), "no {}: build it, or say where it is", path.display());
-    Ok(path)
-}
-
 pub(crate) fn get_text(url: &str) -> Result<String> {
     let mut response = ureq::get(url).call().with_context(|| format!("get {url}"))?;
     response.body_mut().with_config().limit(1 << 30).read_to_string().with_context(|| format!("read {url}"))

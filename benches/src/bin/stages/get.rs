@@ -2,13 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use firetower_benches::Process;
+use firetower_benches::{Process, beside};
 
 use crate::{Arguments, Stage};
 
@@ -109,13 +109,4 @@ fn served(address: &str) -> Result<u64> {
     let mut answer = ureq::get(format!("http://{address}/served")).call().context("ask the fleet")?;
     let served: serde_json::Value = serde_json::from_str(&answer.body_mut().read_to_string()?)?;
     served["responses"].as_u64().context("responses served")
-}
-
-fn beside(name: &str, given: Option<&Path>) -> Result<PathBuf> {
-    if let Some(path) = given {
-        return Ok(path.into());
-    }
-    let path = std::env::current_exe()?.with_file_name(name);
-    ensure!(path.exists(), "no {}: build it, or say where it is", path.display());
-    Ok(path)
 }

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use firetower_benches::beside;
 
 use crate::Common;
-use crate::run::{READY, Running, beside, free_ports, get_json, wait_for};
+use crate::run::{READY, Running, free_ports, get_json, wait_for};
 
 /// A running fleet.
 pub(crate) struct Fleet {
