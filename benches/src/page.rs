@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use clap::ValueEnum;
+
 use crate::digits::{write_hundredths, write_integer};
 use crate::motion::{Moment, Motion, mix};
 use crate::names::{self, Family};
@@ -15,6 +17,15 @@ pub enum Behaviour {
     Growing,
     /// Goes up and down.
     Moving,
+}
+
+/// What the values of a page are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Values {
+    /// As those of a real node_exporter.
+    Lifelike,
+    /// As random as their digits allow, as no real host's are.
+    Uniform,
 }
 
 /// One sample line of a page.
@@ -122,9 +133,12 @@ impl Page {
         self
     }
 
-    /// Makes the values as random as their digits allow; with decimals, every eighth line that changes has some.
+    /// Makes the values like `values`. Of uniform ones with decimals, every eighth line that changes has some.
     #[must_use]
-    pub fn with_uniform_values(mut self) -> Page {
+    pub fn with_values(mut self, values: Values) -> Page {
+        if values == Values::Lifelike {
+            return self;
+        }
         for (at, line) in self.lines.iter_mut().enumerate() {
             if matches!(line.motion, Motion::Scrapes | Motion::One) {
                 continue;

@@ -37,6 +37,16 @@ impl Recorded {
         Ok(Recorded { hosts })
     }
 
+    /// Returns how many hosts there are.
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Returns how many pages the host with the fewest has.
+    pub fn pages(&self) -> usize {
+        self.hosts.iter().map(Vec::len).min().unwrap_or(0)
+    }
+
     /// Appends the page that `target` shows when it is scraped for the `scrape`th time, counted from 0, and returns how
     /// many samples it has.
     pub fn render(&self, target: usize, scrape: u64, page: &mut Vec<u8>) -> u64 {
@@ -93,6 +103,7 @@ mod tests {
             let text = String::from_utf8(page).unwrap();
             assert!(text.contains(expected), "{text}, not {expected}");
         };
+        assert_eq!((recorded.hosts(), recorded.pages()), (2, 1));
         check(0, 0, "x{host=\"a\"} 1");
         check(0, 1, "x{host=\"a\"} 2");
         check(0, 2, "x{host=\"a\"} 1");

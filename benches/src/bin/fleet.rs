@@ -7,8 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Parser, ValueEnum};
-use firetower_benches::{Churn, Containers, Explosion, Fleet, FleetOptions, Page, Pages, Recorded};
+use clap::Parser;
+use firetower_benches::{Churn, Containers, Explosion, Fleet, FleetOptions, Page, Pages, Recorded, Values};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,7 @@ struct Arguments {
     /// Gives seconds and loads two decimals.
     #[arg(long)]
     decimals: bool,
-    /// What values are like: those of a real node_exporter, or as random as their digits allow.
+    /// What values are like.
     #[arg(long, value_enum, default_value_t = Values::Lifelike)]
     values: Values,
     /// Lets 30 % of the lines name the target, 1 % come and go, and the order differ from page to page.
@@ -112,13 +112,6 @@ impl FromStr for Dump {
     }
 }
 
-/// What the values of nodes are like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Values {
-    Lifelike,
-    Uniform,
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
@@ -168,9 +161,7 @@ fn pages(arguments: &Arguments) -> Result<Pages> {
     if arguments.decimals {
         page = page.with_decimals();
     }
-    if arguments.values == Values::Uniform {
-        page = page.with_uniform_values();
-    }
+    page = page.with_values(arguments.values);
     Ok(Pages::Node(if arguments.unlike { page.unlike() } else { page }))
 }
 

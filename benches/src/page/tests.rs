@@ -18,7 +18,7 @@ fn rendered(page: &Page, target: usize, scrape: u64) -> String {
 
 #[test]
 fn a_page_reads_back_as_its_values() {
-    let uniform = Page::new(4, 200).with_decimals().with_uniform_values();
+    let uniform = Page::new(4, 200).with_decimals().with_values(Values::Uniform);
     for page in [Page::new(1, 200), Page::new(2, 50).with_resets(3), Page::new(3, 1000).with_decimals(), uniform] {
         for (target, scrape) in [(0, 0), (17, 1), (4999, 12_345)] {
             let expected: Vec<f64> = (0..page.lines().len()).map(|at| page.value(target, at, scrape)).collect();
@@ -108,6 +108,6 @@ fn an_exploded_page_has_copies_of_each_line() {
 #[test]
 fn lifelike_values_have_little_in_them() {
     let lifelike: f64 = (0..100).map(|target| Page::new(1, 1000).entropy_bits(target)).sum::<f64>() / 100.0;
-    let uniform = Page::new(1, 1000).with_uniform_values().entropy_bits(0);
+    let uniform = Page::new(1, 1000).with_values(Values::Uniform).entropy_bits(0);
     assert!((3.0..5.0).contains(&lifelike) && uniform > 6.0, "{lifelike} bits a sample, {uniform} uniform");
 }

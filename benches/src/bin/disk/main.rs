@@ -1,8 +1,6 @@
 //! `disk`: feeds pages to a store, lets it settle, and says what a sample takes.
 
 mod ids;
-mod node;
-mod pages;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,33 +8,31 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use firetower_benches::Page;
+use firetower_benches::{Page, Pages, Recorded, Values};
 use firetower_model::{Labels, PageRow, Select, TargetId, TimeRange, Timestamp};
 use firetower_scrape::{PageReader, PageShapes, ReadOptions, SYNTHETIC, TargetPage};
 use firetower_store::{Appender, Batch, Options, Store};
 
 use ids::{Ids, Lines};
-use node::Node;
-use pages::Pages;
 
 /// Memory for settling, as a secondary has it.
 const SETTLE_BYTES: usize = 32 << 20;
 /// Scrapes fed between two looks at whether a bucket is over.
-const SETTLE_EVERY: usize = 60;
+const SETTLE_EVERY: u64 = 60;
 
 /// Feeds pages to a store as fast as it takes them, and says what a sample takes.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// A folder of recorded pages a host, each a file, in the order of their names.
-    #[arg(long)]
+    /// Takes recorded pages: one folder a host, in it a file a page, in time order of their names.
+    #[arg(long, value_name = "DIR")]
     recorded: Option<PathBuf>,
     /// Of so many recorded pages one is taken.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    every: u16,
-    /// Simulates evenly random values instead of servers, where nothing is recorded.
-    #[arg(long)]
-    random: bool,
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    every: u64,
+    /// What simulated values are like.
+    #[arg(long, value_enum, default_value_t = Values::Lifelike)]
+    values: Values,
     /// How many hosts to simulate.
     #[arg(long, default_value_t = 64)]
     hosts: usize,
@@ -45,7 +41,7 @@ struct Arguments {
     series: usize,
     /// How many scrapes, of those there are.
     #[arg(long, default_value_t = 1200)]
-    scrapes: usize,
+    scrapes: u64,
     /// How many scrapes are in a bucket.
     #[arg(long, default_value_t = 480)]
     bucket: u32,
@@ -58,9 +54,16 @@ struct Arguments {
     /// Which lines are measured.
     #[arg(long, value_enum, default_value_t = Lines::All)]
     lines: Lines,
-    /// Writes the pages here, a folder a host, for others to be fed, and measures nothing.
-    #[arg(long)]
-    write: Option<PathBuf>,
+}
+
+/// What is fed.
+struct Source {
+    pages: Pages,
+    hosts: usize,
+    /// How many scrapes of each host.
+    scrapes: u64,
+    /// Of so many pages one is taken.
+    every: u64,
 }
 
 /// What was spent, in nanoseconds of this thread's time.
@@ -74,45 +77,35 @@ struct Spent {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let mut pages = match &arguments.recorded {
-        Some(directory) => Pages::recorded(directory, usize::from(arguments.every))?,
-        None if arguments.random => Pages::Random { page: Page::new(1, arguments.series), hosts: arguments.hosts },
-        None => Pages::Nodes((0..arguments.hosts).map(|host| Node::new(host as u64, arguments.series)).collect()),
+    let source = source(&arguments)?;
+    measure(&arguments, &source)
+}
+
+fn source(arguments: &Arguments) -> Result<Source> {
+    let Arguments { hosts, scrapes, every, .. } = *arguments;
+    let Some(directory) = &arguments.recorded else {
+        let page = Page::new(1, arguments.series).with_decimals().with_values(arguments.values);
+        return Ok(Source { pages: Pages::Node(page), hosts, scrapes, every: 1 });
     };
-    let scrapes = pages.scrapes().unwrap_or(usize::MAX).min(arguments.scrapes);
-    match &arguments.write {
-        Some(directory) => write(&mut pages, scrapes, directory),
-        None => measure(&arguments, &mut pages, scrapes),
-    }
+    let recorded = Recorded::read(directory)?;
+    let scrapes = scrapes.min((recorded.pages() as u64).div_ceil(every));
+    Ok(Source { hosts: recorded.hosts(), pages: Pages::Recorded(recorded), scrapes, every })
 }
 
-fn write(pages: &mut Pages, scrapes: usize, directory: &std::path::Path) -> Result<()> {
-    let mut page = Vec::new();
-    for host in 0..pages.hosts() {
-        let folder = directory.join(Page::node_name(host));
-        std::fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-        for scrape in 0..scrapes {
-            pages.read(host, scrape, &mut page)?;
-            std::fs::write(folder.join(format!("{scrape:08}.txt")), &page)?;
-        }
-    }
-    Ok(())
-}
-
-fn measure(arguments: &Arguments, pages: &mut Pages, scrapes: usize) -> Result<()> {
+fn measure(arguments: &Arguments, source: &Source) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let mut options = Options::new(Timestamp::from_millis(0), 1);
     options.bucket = Duration::from_secs(u64::from(arguments.bucket) * u64::from(arguments.interval_seconds));
     options.memory.write_buffer_bytes = arguments.write_buffer_mib << 20;
     let store = Store::open(directory.path(), &options)?;
     let written = bytes_written()?;
-    let mut feed = Feed::new(arguments, store.clone(), pages.hosts())?;
-    for scrape in 0..scrapes {
-        feed.scrape(pages, scrape)?;
-        if scrape + 1 == arguments.bucket as usize {
+    let mut feed = Feed::new(arguments, store.clone(), source.hosts)?;
+    for scrape in 0..source.scrapes {
+        feed.scrape(source, scrape)?;
+        if scrape + 1 == u64::from(arguments.bucket) {
             print_rows(&feed, &store)?;
         }
-        if scrape % SETTLE_EVERY == 0 || scrape + 1 == scrapes {
+        if scrape % SETTLE_EVERY == 0 || scrape + 1 == source.scrapes {
             feed.settle(scrape)?;
         }
     }
@@ -161,11 +154,12 @@ impl Feed {
     }
 
     /// Feeds one page of each host.
-    fn scrape(&mut self, pages: &mut Pages, scrape: usize) -> Result<()> {
+    fn scrape(&mut self, source: &Source, scrape: u64) -> Result<()> {
         let hosts = self.targets.len() as i64;
         let mut batch = Batch::default();
         for (host, (target, known)) in self.targets.iter_mut().enumerate() {
-            pages.read(host, scrape, &mut self.page)?;
+            self.page.clear();
+            source.pages.render(host, scrape * source.every, 1, &mut self.page);
             let (mut values, mut timed) = (vec![1.0; SYNTHETIC.len()], Vec::new());
             let options = ReadOptions::default();
             let (shape, _) = self
@@ -186,7 +180,7 @@ impl Feed {
     }
 
     /// Settles what is over at `scrape`.
-    fn settle(&mut self, scrape: usize) -> Result<()> {
+    fn settle(&mut self, scrape: u64) -> Result<()> {
         let now = Timestamp::from_millis((scrape as i64 + 1) * self.interval_millis);
         while let Some(mut settle) = self.store.settle_due(now, Duration::ZERO, SETTLE_BYTES)? {
             loop {
@@ -200,8 +194,8 @@ impl Feed {
                 }
             }
         }
-        let buckets = (scrape as u64 + 1) / u64::from(self.bucket);
-        self.settled = self.samples * buckets * u64::from(self.bucket) / (scrape as u64 + 1);
+        let buckets = (scrape + 1) / u64::from(self.bucket);
+        self.settled = self.samples * buckets * u64::from(self.bucket) / (scrape + 1);
         Ok(())
     }
 }
