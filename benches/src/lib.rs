@@ -1,4 +1,4 @@
-//! What measures the tree: a fleet of simulated targets, its log, and readings of processes.
+//! What measures the tree: a fleet of simulated targets, its log, programs that run, and readings of them.
 //!
 //! The whole-system tests use the same fleet. It knows nothing of the tree: a page's values follow from
 //! (seed, target, line, scrape number) alone, so whoever has the log can recompute what was served.
@@ -26,6 +26,7 @@ mod recorded;
 mod roster;
 mod running;
 mod server;
+mod wait;
 
 pub use containers::Containers;
 pub use log::{Log, Response, read_log};
@@ -34,5 +35,6 @@ pub use page::{Behaviour, Line, Page, Values};
 pub use pages::Pages;
 pub use recorded::Recorded;
 pub use roster::Churn;
-pub use running::beside;
+pub use running::{Running, beside};
 pub use server::{Explosion, Fleet, FleetOptions};
+pub use wait::{now_ms, sleep_until, wait_for};

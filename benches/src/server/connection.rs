@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -10,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::log::Response;
 use crate::server::shared::{Mood, Shared, message};
+use crate::wait::now_ms;
 
 /// A request longer than this is refused.
 const REQUEST_BYTES_MAX: usize = 16 * 1024;
@@ -94,8 +94,4 @@ fn accepts_gzip(head: &str) -> bool {
         let line = line.to_ascii_lowercase();
         line.starts_with("accept-encoding:") && line.contains("gzip")
     })
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use clap::Args;
+use firetower_benches::{now_ms, sleep_until};
 use serde_json::{Value, json};
 
-use crate::run::{Directory, Fleet, Tree, now_ms, sleep_until};
+use crate::run::{Directory, Fleet, Tree};
 use crate::{Common, print_table};
 
 /// What `compare bytes` takes.

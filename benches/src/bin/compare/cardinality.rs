@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use firetower_benches::{Percentiles, read_log, schedule_of};
+use firetower_benches::{Percentiles, now_ms, read_log, schedule_of, sleep_until};
 use serde_json::{Value, json};
 
-use crate::run::{Directory, Fleet, Tree, get_text, now_ms, sleep_until};
+use crate::run::{Directory, Fleet, Tree, get_text};
 use crate::{Common, print_table};
 
 /// What `compare cardinality` takes.

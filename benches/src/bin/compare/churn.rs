@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use clap::Args;
-use firetower_benches::{Churn, Percentiles};
+use firetower_benches::{Churn, Percentiles, now_ms, sleep_until};
 use serde_json::{Value, json};
 
-use crate::run::{Directory, Fleet, SECONDARY, Tree, disk_bytes, now_ms, sleep_until};
+use crate::run::{Directory, Fleet, SECONDARY, Tree, disk_bytes};
 use crate::{Common, print_table};
 
 /// What `compare churn` takes.

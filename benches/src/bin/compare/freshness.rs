@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use firetower_benches::Percentiles;
+use firetower_benches::{Percentiles, now_ms, sleep_until};
 use serde_json::{Value, json};
 
-use crate::run::{Directory, Fleet, Tree, get_json, now_ms, sleep_until};
+use crate::run::{Directory, Fleet, Tree, get_json};
 use crate::{Common, print_table};
 
 /// A window that takes longer is counted with this delay.

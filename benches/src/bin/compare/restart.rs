@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use firetower_benches::read_log;
+use firetower_benches::{now_ms, read_log, sleep_until, wait_for};
 use serde_json::{Value, json};
 
-use crate::run::{Directory, Fleet, Tree, now_ms, sleep_until, stored_samples, stored_scrapes, wait_for};
+use crate::run::{Directory, Fleet, Tree, stored_samples, stored_scrapes};
 use crate::watch::watch;
 use crate::{Common, print_table};
 

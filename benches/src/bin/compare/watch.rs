@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use firetower_benches::{Percentiles, Process, Reading};
+use firetower_benches::{Percentiles, Process, Reading, now_ms, sleep_until, wait_for};
 
-use crate::run::{Fleet, now_ms, sleep_until, wait_for};
+use crate::run::Fleet;
 
 /// What was seen of a process in some time.
 pub(crate) struct Watched {

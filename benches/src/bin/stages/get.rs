@@ -1,14 +1,14 @@
 //! A GET: what a bare socket costs, and what a scrape costs a secondary that has nothing else to do.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use firetower_benches::{Process, beside};
+use firetower_benches::{Process, Running, beside, wait_for};
 
 use crate::{Arguments, Stage};
 
@@ -16,24 +16,10 @@ use crate::{Arguments, Stage};
 const SERIES: usize = 2;
 /// Connections of the bare loop, and targets of the secondary.
 const TARGETS: usize = 1_000;
+/// How long the fleet may take to listen.
+const READY: Duration = Duration::from_secs(10);
 const WARMUP: Duration = Duration::from_secs(5);
 const MEASURED: Duration = Duration::from_secs(15);
-
-/// A child that ends with this.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Running {
-    fn cpu_seconds(&self) -> Result<f64> {
-        Ok(Process { id: self.0.id() }.read()?.cpu_seconds)
-    }
-}
 
 /// Measures both.
 pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Stage>> {
@@ -53,13 +39,13 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Stage>> {
 fn fleet(directory: &Path) -> Result<(Running, String)> {
     let mut command = Command::new(beside("fleet", None)?);
     command.args(["--targets", &TARGETS.to_string(), "--series", &SERIES.to_string(), "--write-file-sd"]);
-    command.arg(directory.join("targets.json")).stdout(Stdio::piped());
-    let mut child = command.spawn().context("start the fleet")?;
-    let output = child.stdout.take().context("the fleet's output")?;
-    let running = Running(child);
-    let mut address = String::new();
-    BufReader::new(output).read_line(&mut address).context("read the fleet's address")?;
-    Ok((running, address.trim().to_owned()))
+    command.arg(directory.join("targets.json"));
+    let mut running = Running::start("fleet", directory, &mut command)?;
+    let address = wait_for("the fleet says its address", READY, || {
+        running.check()?;
+        Ok(running.output()?.strip_suffix('\n').map(str::to_owned))
+    })?;
+    Ok((running, address))
 }
 
 /// Returns the processor seconds of one GET: write, then read until the page is whole, over kept connections.
@@ -95,12 +81,13 @@ fn scrape(arguments: &Arguments, directory: &Path, address: &str) -> Result<f64>
     std::fs::write(&config, text)?;
     let mut command = Command::new(beside("firetower", arguments.firetower.as_deref())?);
     command.args(["secondary", "--standalone", "--http", "127.0.0.1:0", "--scrape-config"]).arg(&config);
-    command.arg("--data").arg(directory.join("data")).stdout(Stdio::null()).stderr(Stdio::null());
-    let running = Running(command.spawn().context("start a secondary")?);
+    command.arg("--data").arg(directory.join("data"));
+    let running = Running::start("secondary", directory, &mut command)?;
+    let secondary = running.process();
     thread::sleep(WARMUP);
-    let (before, served_before) = (running.cpu_seconds()?, served(address)?);
+    let (before, served_before) = (secondary.read()?.cpu_seconds, served(address)?);
     thread::sleep(MEASURED);
-    let (after, served_after) = (running.cpu_seconds()?, served(address)?);
+    let (after, served_after) = (secondary.read()?.cpu_seconds, served(address)?);
     ensure!(served_after > served_before, "the secondary scrapes nothing");
     Ok((after - before) / (served_after - served_before) as f64)
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use firetower_benches::beside;
+use firetower_benches::{Running, beside, wait_for};
 
 use crate::Common;
-use crate::run::{READY, Running, free_ports, get_json, wait_for};
+use crate::run::{READY, free_ports, get_json};
 
 /// A running fleet.
 pub(crate) struct Fleet {

@@ -6,10 +6,10 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use firetower_benches::beside;
+use firetower_benches::{Running, beside, wait_for};
 
 use crate::Common;
-use crate::run::{READY, Running, free_ports, get_text, wait_for};
+use crate::run::{READY, free_ports, get_text};
 
 /// Name of the secondary, and of its data directory.
 pub(crate) const SECONDARY: &str = "dub-s0";
