@@ -37,4 +37,4 @@ pub use recorded::Recorded;
 pub use roster::Churn;
 pub use running::{Running, beside};
 pub use server::{Explosion, Fleet, FleetOptions};
-pub use wait::{now_ms, sleep_until, wait_for};
+pub use wait::{exit_code, now_ms, sleep, sleep_until, stop_on_signals, wait_for};

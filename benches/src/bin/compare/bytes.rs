@@ -68,9 +68,9 @@ fn one(options: &Options, common: &Common) -> Result<Sent> {
     let tree = Tree::start(common, directory.path())?;
     let window_ms = (common.window_seconds * 1_000) as i64;
     let from_ms = (now_ms().div_euclid(window_ms) + 1 + options.warmup_windows) * window_ms + window_ms * 2 / 3;
-    sleep_until(from_ms);
+    sleep_until(from_ms)?;
     let before = read(&tree)?;
-    sleep_until(from_ms + options.windows * window_ms);
+    sleep_until(from_ms + options.windows * window_ms)?;
     let after = read(&tree)?;
     tree.stop()?;
     fleet.running.stop()?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use firetower_benches::{Percentiles, now_ms, read_log, schedule_of, sleep_until};
+use firetower_benches::{Percentiles, now_ms, read_log, schedule_of, sleep};
 use serde_json::{Value, json};
 
 use crate::run::{Directory, Fleet, Tree, get_text};
@@ -39,7 +39,7 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
     let end_ms = exploded_ms + (options.after_seconds * 1_000) as i64;
     let (mut before, mut after, mut named_ms) = (Vec::new(), Vec::new(), None);
     while now_ms() < end_ms {
-        sleep_until(now_ms() + 1_000);
+        sleep(Duration::from_secs(1))?;
         tree.secondary.check()?;
         let resident = tree.secondary.process().read()?.resident_bytes as f64;
         if now_ms() >= exploded_ms {

@@ -41,7 +41,7 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
         let from_ms = begun_ms + (step * every * 1_000) as i64;
         let mut resident = Vec::new();
         for second in 1..=every {
-            sleep_until(from_ms + (second * 1_000) as i64);
+            sleep_until(from_ms + (second * 1_000) as i64)?;
             tree.secondary.check()?;
             resident.push(tree.secondary.process().read()?.resident_bytes as f64);
         }

@@ -1,11 +1,10 @@
 //! How long after its end a window's rows are visible at the global aggregator.
 
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use firetower_benches::{Percentiles, now_ms, sleep_until};
+use firetower_benches::{Percentiles, now_ms, sleep, sleep_until};
 use serde_json::{Value, json};
 
 use crate::run::{Directory, Fleet, Tree, get_json};
@@ -64,7 +63,7 @@ fn watch(global_url: &str, start_ms: i64, window_ms: i64) -> Result<Delay> {
     let end_ms = start_ms + window_ms;
     let (start, end) = (start_ms as f64 / 1e3, end_ms as f64 / 1e3);
     let url = format!("{global_url}/api/v1/rows?name=up&job=fleet&datacenter=dub&start={start}&end={end}");
-    sleep_until(end_ms);
+    sleep_until(end_ms)?;
     let mut visible = None;
     loop {
         let answer = get_json(&url)?;
@@ -79,7 +78,7 @@ fn watch(global_url: &str, start_ms: i64, window_ms: i64) -> Result<Delay> {
         if after_ms > DELAY_MAX_MS.min(window_ms * 2 / 3) {
             return Ok(Delay { visible: visible.unwrap_or(after), whole: after });
         }
-        thread::sleep(POLL_EVERY);
+        sleep(POLL_EVERY)?;
     }
 }
 

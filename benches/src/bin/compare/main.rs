@@ -12,9 +12,11 @@ mod run;
 mod watch;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use firetower_benches::{exit_code, stop_on_signals};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -92,8 +94,12 @@ struct Common {
     json: Option<PathBuf>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    exit_code(stop_on_signals().and_then(|()| measure(&arguments)))
+}
+
+fn measure(arguments: &Arguments) -> Result<()> {
     let figures = match &arguments.what {
         What::Peers(options) => peers::measure(options, &arguments.common)?,
         What::Bytes(options) => bytes::measure(options, &arguments.common)?,

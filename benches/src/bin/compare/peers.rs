@@ -5,12 +5,11 @@ mod figures;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use firetower_benches::{Page, Running, read_log, schedule_of};
+use firetower_benches::{Page, Running, read_log, schedule_of, sleep};
 use serde_json::{Value, json};
 
 use crate::Common;
@@ -181,7 +180,7 @@ fn count_stored(url: &str, common: &Common, age: Duration, served: u64) -> Resul
         if stored == served {
             break;
         }
-        thread::sleep(RECOUNT_AFTER);
+        sleep(RECOUNT_AFTER)?;
         stored = stored_samples(url, &names, age)?;
     }
     Ok(stored)

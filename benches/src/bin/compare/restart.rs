@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use firetower_benches::{now_ms, read_log, sleep_until, wait_for};
+use firetower_benches::{now_ms, read_log, sleep, wait_for};
 use serde_json::{Value, json};
 
 use crate::run::{Directory, Fleet, Tree, stored_samples, stored_scrapes};
@@ -48,7 +48,7 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
     let names = ["node_uname_info".to_owned()];
     wait_for("the first answer", READY, || Ok((stored_samples(&tree.secondary_url, &names, age)? > 0).then_some(())))?;
     let answered = started.elapsed().as_secs_f64();
-    sleep_until(now_ms() + (options.after_seconds * 1_000) as i64);
+    sleep(Duration::from_secs(options.after_seconds))?;
     let after = tree.secondary.process().read()?;
 
     let durable_ms = killed_ms - (options.durable_seconds * 1e3) as i64;

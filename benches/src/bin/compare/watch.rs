@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use firetower_benches::{Percentiles, Process, Reading, now_ms, sleep_until, wait_for};
+use firetower_benches::{Percentiles, Process, Reading, now_ms, sleep, sleep_until, wait_for};
 
 use crate::run::Fleet;
 
@@ -47,11 +47,11 @@ pub(crate) fn watch(
         check()?;
         Ok((fleet.samples()? > 0).then_some(()))
     })?;
-    sleep_until(now_ms() + (warmup_seconds * 1_000) as i64);
+    sleep(Duration::from_secs(warmup_seconds))?;
     let (from_ms, from, samples_before) = (now_ms(), process.read()?, fleet.samples()?);
     let mut resident = Vec::new();
     for second in 1..=seconds {
-        sleep_until(from_ms + (second * 1_000) as i64);
+        sleep_until(from_ms + (second * 1_000) as i64)?;
         check()?;
         resident.push(process.read()?.resident_bytes as f64);
     }

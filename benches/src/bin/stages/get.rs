@@ -4,11 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use firetower_benches::{Process, Running, beside, wait_for};
+use firetower_benches::{Process, Running, beside, sleep, stop_on_signals, wait_for};
 
 use crate::{Arguments, Stage};
 
@@ -23,6 +22,7 @@ const MEASURED: Duration = Duration::from_secs(15);
 
 /// Measures both.
 pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Stage>> {
+    stop_on_signals()?;
     let directory = tempfile::tempdir()?;
     let (fleet, address) = fleet(directory.path())?;
     let bare = bare(&address, arguments.gets)?;
@@ -84,9 +84,9 @@ fn scrape(arguments: &Arguments, directory: &Path, address: &str) -> Result<f64>
     command.arg("--data").arg(directory.join("data"));
     let running = Running::start("secondary", directory, &mut command)?;
     let secondary = running.process();
-    thread::sleep(WARMUP);
+    sleep(WARMUP)?;
     let (before, served_before) = (secondary.read()?.cpu_seconds, served(address)?);
-    thread::sleep(MEASURED);
+    sleep(MEASURED)?;
     let (after, served_after) = (secondary.read()?.cpu_seconds, served(address)?);
     ensure!(served_after > served_before, "the secondary scrapes nothing");
     Ok((after - before) / (served_after - served_before) as f64)

@@ -8,10 +8,12 @@ mod store;
 
 use std::hint::black_box;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
+use firetower_benches::exit_code;
 
 /// Bytes walked through to find how fast memory is; more than any cache holds.
 const MEMORY_BYTES: usize = 512 << 20;
@@ -54,15 +56,18 @@ impl Stage {
     }
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    exit_code(measure(&Arguments::parse()))
+}
+
+fn measure(arguments: &Arguments) -> Result<()> {
     let bandwidth = memory_bandwidth();
     let mut stages = Vec::new();
     for group in &arguments.only {
         stages.extend(match group.as_str() {
-            "pages" => pages::measure(&arguments, bandwidth)?,
-            "store" => store::measure(&arguments, bandwidth)?,
-            "get" => get::measure(&arguments)?,
+            "pages" => pages::measure(arguments, bandwidth)?,
+            "store" => store::measure(arguments, bandwidth)?,
+            "get" => get::measure(arguments)?,
             _ => anyhow::bail!("no stages {group}: there are pages, store and get"),
         });
     }
