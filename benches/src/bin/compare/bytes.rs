@@ -5,8 +5,9 @@ use clap::Args;
 use firetower_benches::{now_ms, sleep_until};
 use serde_json::{Value, json};
 
+use crate::Common;
 use crate::run::{Directory, Fleet, Tree};
-use crate::{Common, print_table};
+use crate::table::print_table;
 
 /// What `compare bytes` takes.
 #[derive(Debug, Args)]

@@ -7,8 +7,9 @@ use clap::Args;
 use firetower_benches::{Percentiles, now_ms, read_log, schedule_of, sleep};
 use serde_json::{Value, json};
 
+use crate::Common;
 use crate::run::{Directory, Fleet, Tree, get_text};
-use crate::{Common, print_table};
+use crate::table::{mib, print_row};
 
 /// What `compare cardinality` takes.
 #[derive(Debug, Args)]
@@ -63,7 +64,6 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
     let missed = schedule.missed.saturating_sub(own as u64);
     let (before, after) = (Percentiles::new(before).mean(), Percentiles::new(after));
     let named = named_ms.map(|at| (at - exploded_ms) as f64 / 1e3);
-    let mib = |bytes: f64| format!("{:.0}", bytes / f64::from(1 << 20));
     let cells = [
         ("offender's samples", largest.to_string()),
         ("others' scrapes", (schedule.expected - own as u64).to_string()),
@@ -75,10 +75,7 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
         ("of before", format!("{:.3}", after.at(1.0) / before)),
         ("in the status after s", named.map_or("never".to_owned(), |named| format!("{named:.1}"))),
     ];
-    print_table(&[
-        cells.iter().map(|cell| cell.0.to_owned()).collect(),
-        cells.iter().map(|cell| cell.1.clone()).collect(),
-    ]);
+    print_row(&cells);
     Ok(json!({
         "offender_samples": largest,
         "others_missed": missed,

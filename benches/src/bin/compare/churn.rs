@@ -5,8 +5,9 @@ use clap::Args;
 use firetower_benches::{Churn, Percentiles, now_ms, sleep_until};
 use serde_json::{Value, json};
 
+use crate::Common;
 use crate::run::{Directory, Fleet, SECONDARY, Tree, disk_bytes};
-use crate::{Common, print_table};
+use crate::table::{mib, print_table};
 
 /// What `compare churn` takes.
 #[derive(Debug, Args)]
@@ -78,7 +79,6 @@ fn print(steps: &[Step]) {
     let head = ["step", "RSS MiB", "of the first", "disk MiB", "targets known", "metrics", "shapes", "M samples"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for (at, step) in steps.iter().enumerate() {
-        let mib = |bytes: f64| format!("{:.0}", bytes / f64::from(1 << 20));
         rows.push(vec![
             at.to_string(),
             mib(step.resident_bytes),

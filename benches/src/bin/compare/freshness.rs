@@ -7,8 +7,9 @@ use clap::Args;
 use firetower_benches::{Percentiles, now_ms, sleep, sleep_until};
 use serde_json::{Value, json};
 
+use crate::Common;
 use crate::run::{Directory, Fleet, Tree, get_json};
-use crate::{Common, print_table};
+use crate::table::print_table;
 
 /// A window that takes longer is counted with this delay.
 const DELAY_MAX_MS: i64 = 10_000;

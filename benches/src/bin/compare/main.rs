@@ -9,6 +9,7 @@ mod freshness;
 mod peers;
 mod restart;
 mod run;
+mod table;
 mod watch;
 
 use std::path::PathBuf;
@@ -114,21 +115,4 @@ fn measure(arguments: &Arguments) -> Result<()> {
         std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
-}
-
-/// Prints rows of cells as a table, the first row as its head.
-fn print_table(rows: &[Vec<String>]) {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for (at, row) in rows.iter().enumerate() {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("| {} |", cells.join(" | "));
-        if at == 0 {
-            let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
-            println!("| {} |", rules.join(" | "));
-        }
-    }
 }

@@ -7,9 +7,10 @@ use clap::Args;
 use firetower_benches::{now_ms, read_log, sleep, wait_for};
 use serde_json::{Value, json};
 
+use crate::Common;
 use crate::run::{Directory, Fleet, Tree, stored_samples, stored_scrapes};
+use crate::table::{mib, print_row};
 use crate::watch::watch;
-use crate::{Common, print_table};
 
 /// How long it may take until a secondary is ready again.
 const READY: Duration = Duration::from_secs(300);
@@ -62,7 +63,6 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
     }
     tree.stop()?;
     fleet.running.stop()?;
-    let mib = |bytes: f64| format!("{:.0}", bytes / f64::from(1 << 20));
     let cells = [
         ("series", (common.targets * common.series).to_string()),
         ("seconds of data", options.seconds.to_string()),
@@ -74,10 +74,7 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
         ("durable scrapes", expected.to_string()),
         ("lost of them", lost.to_string()),
     ];
-    print_table(&[
-        cells.iter().map(|cell| cell.0.to_owned()).collect(),
-        cells.iter().map(|cell| cell.1.clone()).collect(),
-    ]);
+    print_row(&cells);
     Ok(json!({
         "targets": common.targets,
         "series": common.series,

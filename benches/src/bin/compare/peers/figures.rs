@@ -3,7 +3,7 @@
 use firetower_benches::Percentiles;
 use serde_json::{Value, json};
 
-use crate::print_table;
+use crate::table::{mib, print_table};
 
 /// What one turn of one peer came to.
 #[derive(Clone, Debug)]
@@ -123,8 +123,4 @@ pub(super) fn medians(peers: &[String], turns: &[Figures]) -> Value {
     }
     print_table(&rows);
     json.into()
-}
-
-fn mib(bytes: f64) -> String {
-    format!("{:.0}", bytes / f64::from(1 << 20))
 }
