@@ -30,7 +30,7 @@ mod wait;
 
 pub use containers::Containers;
 pub use log::{Log, Response, read_log};
-pub use measure::{Percentiles, Process, Reading, Schedule, schedule_of};
+pub use measure::{Percentiles, Process, Reading, Schedule, disk_bytes, schedule_of};
 pub use page::{Behaviour, Line, Page, Values};
 pub use pages::Pages;
 pub use recorded::Recorded;

@@ -1,7 +1,9 @@
-//! What a process has used, and how punctual a scraper was.
+//! What a process has used, what a directory takes, and how punctual a scraper was.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -60,6 +62,16 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     let user: f64 = fields.next()?.parse().ok()?;
     let system: f64 = fields.next()?.parse().ok()?;
     Some((user + system) / TICKS_PER_SECOND)
+}
+
+/// Returns how many bytes the files under `path` have on disk; files that go meanwhile count as nothing.
+///
+/// Neither room reserved beyond a file's end counts, as logs have, nor holes in it.
+pub fn disk_bytes(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else {
+        return fs::symlink_metadata(path).map_or(0, |file| file.len().min(file.blocks() * 512));
+    };
+    entries.flatten().map(|entry| disk_bytes(&entry.path())).sum()
 }
 
 /// Values in order, to be asked for percentiles.

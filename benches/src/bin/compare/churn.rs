@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use clap::Args;
-use firetower_benches::{Churn, Percentiles, now_ms, sleep_until};
+use firetower_benches::{Churn, Percentiles, disk_bytes, now_ms, sleep_until};
 use serde_json::{Value, json};
 
 use crate::Common;
-use crate::run::{Directory, Fleet, SECONDARY, Tree, disk_bytes};
+use crate::run::{Directory, Fleet, SECONDARY, Tree};
 use crate::table::{mib, print_table};
 
 /// What `compare churn` takes.

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use firetower_benches::{Page, Running, read_log, schedule_of, sleep};
+use firetower_benches::{Page, Running, disk_bytes, read_log, schedule_of, sleep};
 use serde_json::{Value, json};
 
 use crate::Common;
-use crate::run::{Directory, Fleet, SECONDARY, Tree, disk_bytes, free_ports, stored_samples};
+use crate::run::{Directory, Fleet, SECONDARY, Tree, free_ports, stored_samples};
 use crate::watch::{Watched, watch};
 
 use figures::{Figures, medians, print};

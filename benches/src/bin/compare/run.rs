@@ -6,7 +6,6 @@ mod tree;
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -67,14 +66,4 @@ pub(crate) fn get_text(url: &str) -> Result<String> {
 
 pub(crate) fn get_json(url: &str) -> Result<Value> {
     serde_json::from_str(&get_text(url)?).with_context(|| format!("read {url}"))
-}
-
-/// Returns how many bytes the files under `path` have on disk; files that go meanwhile count as nothing.
-///
-/// Neither room reserved beyond a file's end counts, as logs have, nor holes in it.
-pub(crate) fn disk_bytes(path: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(path) else {
-        return fs::symlink_metadata(path).map_or(0, |file| file.len().min(file.blocks() * 512));
-    };
-    entries.flatten().map(|entry| disk_bytes(&entry.path())).sum()
 }

@@ -1,11 +1,10 @@
 //! The store: appending, settling, reading, and how many bytes it writes for each that stays.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use firetower_benches::Page;
+use firetower_benches::{Page, disk_bytes};
 use firetower_model::{Kind, Labels, Matcher, MetricId, PageRow, Select, ShapeId, TargetId, TimeRange, Timestamp};
 use firetower_store::{Batch, Options, Store};
 
@@ -28,7 +27,7 @@ pub(crate) fn measure(arguments: &Arguments, bandwidth: f64) -> Result<Vec<Stage
     let append = append(&store, arguments, &page, &targets, shape)?;
     store.sync()?;
     let samples = (arguments.targets * arguments.series) as f64 * arguments.scrapes as f64;
-    let before_settling = directory_bytes(directory.path())?;
+    let before_settling = disk_bytes(directory.path());
     let started = Instant::now();
     let end = Timestamp::from_millis(length_ms);
     let settle = store.settle_due(end, Duration::ZERO, SETTLE_BYTES)?.context("a bucket is due")?;
@@ -38,7 +37,7 @@ pub(crate) fn measure(arguments: &Arguments, bandwidth: f64) -> Result<Vec<Stage
     // Dropped, it writes what is still in memory; opened again, it drops its log.
     drop(store);
     drop(Store::open(directory.path(), &options)?);
-    let (written, stays) = (written_bytes()? - written_before, directory_bytes(directory.path())?);
+    let (written, stays) = (written_bytes()? - written_before, disk_bytes(directory.path()));
     let raw = samples * 8.0;
     let per_sample = |bytes: u64| bytes as f64 / samples;
     Ok(vec![
@@ -135,10 +134,4 @@ fn written_bytes() -> Result<u64> {
     let text = fs::read_to_string("/proc/self/io").context("read /proc/self/io")?;
     let value = text.lines().find_map(|line| line.strip_prefix("write_bytes: "));
     value.and_then(|value| value.parse().ok()).context("write_bytes of /proc/self/io")
-}
-
-fn directory_bytes(path: &Path) -> Result<u64> {
-    let entries = fs::read_dir(path).with_context(|| format!("list {}", path.display()))?;
-    let sizes = entries.map(|entry| Ok(entry?.metadata()?.len())).collect::<std::io::Result<Vec<u64>>>();
-    Ok(sizes.with_context(|| format!("measure {}", path.display()))?.into_iter().sum())
 }
