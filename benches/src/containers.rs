@@ -84,7 +84,7 @@ impl Containers {
     }
 
     /// Returns how many samples a page has.
-    pub fn series(&self) -> usize {
+    pub(crate) fn series(&self) -> usize {
         1 + self.pods * METRICS.len()
     }
 

@@ -29,7 +29,7 @@ mod server;
 mod wait;
 
 pub use containers::Containers;
-pub use log::{Log, Response, read_log};
+pub use log::{Response, read_log};
 pub use measure::{Percentiles, Process, Reading, Schedule, disk_bytes, schedule_of};
 pub use page::{Behaviour, Line, Page, Values};
 pub use pages::Pages;

@@ -23,7 +23,7 @@ pub struct Response {
 
 /// Counts what is served and, if it has a file, writes it down.
 #[derive(Debug)]
-pub struct Log {
+pub(crate) struct Log {
     file: Option<Mutex<BufWriter<File>>>,
     responses: AtomicU64,
     samples: AtomicU64,
@@ -34,7 +34,7 @@ impl Log {
     ///
     /// # Errors
     /// If the file cannot be made.
-    pub fn create(path: Option<&Path>) -> io::Result<Log> {
+    pub(crate) fn create(path: Option<&Path>) -> io::Result<Log> {
         let file = path.map(File::create).transpose()?.map(|file| Mutex::new(BufWriter::new(file)));
         Ok(Log { file, responses: AtomicU64::new(0), samples: AtomicU64::new(0) })
     }
@@ -43,7 +43,7 @@ impl Log {
     ///
     /// # Errors
     /// If the file cannot be written to.
-    pub fn add(&self, response: Response) -> io::Result<()> {
+    pub(crate) fn add(&self, response: Response) -> io::Result<()> {
         self.responses.fetch_add(1, Ordering::Relaxed);
         self.samples.fetch_add(response.samples, Ordering::Relaxed);
         let Some(file) = &self.file else { return Ok(()) };
@@ -56,13 +56,13 @@ impl Log {
     ///
     /// # Errors
     /// If the file cannot be written to.
-    pub fn flush(&self) -> io::Result<()> {
+    pub(crate) fn flush(&self) -> io::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         file.lock().unwrap_or_else(PoisonError::into_inner).flush()
     }
 
     /// Returns how many responses and how many samples were served.
-    pub fn totals(&self) -> (u64, u64) {
+    pub(crate) fn totals(&self) -> (u64, u64) {
         (self.responses.load(Ordering::Relaxed), self.samples.load(Ordering::Relaxed))
     }
 }

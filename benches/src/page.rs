@@ -195,7 +195,7 @@ impl Page {
     }
 
     /// Tells whether line `at` is on the page that `target` shows when it is scraped for the `scrape`th time.
-    pub fn is_shown(&self, target: usize, at: usize, scrape: u64) -> bool {
+    fn is_shown(&self, target: usize, at: usize, scrape: u64) -> bool {
         !self.lines[at].is_fickle || mix(self.dice(target, at) ^ (scrape / FICKLE_SCRAPES)).is_multiple_of(2)
     }
 
@@ -222,7 +222,7 @@ impl Page {
             for turn in 0..metric.lines.len() {
                 let at = metric.lines.start + self.line_at(target, scrape, turn, metric.lines.len());
                 let line = &self.lines[at];
-                if line.is_fickle && !self.is_shown(target, at, scrape) {
+                if !self.is_shown(target, at, scrape) {
                     continue;
                 }
                 for copy in 0..copies {
