@@ -31,7 +31,7 @@ pub(crate) struct Options {
 
 /// Kills, starts again, and holds what is stored against the log.
 pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
-    ensure!(!common.cadvisor && common.recorded.is_none(), "only nodes say which scrape a page answers");
+    ensure!(common.recorded.is_none(), "recorded pages do not say which scrape they answer");
     let directory = Directory::make(common, "restart")?;
     let fleet = Fleet::start(common, directory.path(), &[])?;
     let mut tree = Tree::start(common, directory.path())?;
@@ -46,7 +46,7 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
         Ok(ureq::get(format!("{}/-/ready", tree.secondary_url)).call().is_ok().then_some(()))
     })?;
     let ready = started.elapsed().as_secs_f64();
-    let names = ["node_uname_info".to_owned()];
+    let names = ["fleet_scrapes_total".to_owned()];
     wait_for("the first answer", READY, || Ok((stored_samples(&tree.secondary_url, &names, age)? > 0).then_some(())))?;
     let answered = started.elapsed().as_secs_f64();
     sleep(Duration::from_secs(options.after_seconds))?;
