@@ -1,4 +1,5 @@
-//! What measures the tree: a fleet of simulated targets, its log, programs that run, and readings of them.
+//! What measures the tree: a fleet of simulated targets, its log, a store fed with its pages, programs that run, and
+//! readings of them.
 //!
 //! The whole-system tests use the same fleet. It knows nothing of the tree: a page's values follow from
 //! (seed, target, line, scrape number) alone, so whoever has the log can recompute what was served.
@@ -16,6 +17,8 @@
 
 mod containers;
 mod digits;
+mod feed;
+mod ids;
 mod log;
 mod measure;
 mod motion;
@@ -29,6 +32,8 @@ mod server;
 mod wait;
 
 pub use containers::Containers;
+pub use feed::Feed;
+pub use ids::Ids;
 pub use log::{Response, read_log};
 pub use measure::{Percentiles, Process, Reading, Schedule, disk_bytes, schedule_of};
 pub use page::{Behaviour, Line, Page, Values};

@@ -1,19 +1,14 @@
 //! `disk`: feeds pages to a store, lets it settle, and says what a sample takes.
 
-mod ids;
-
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use firetower_benches::{Page, Pages, Recorded, Values};
-use firetower_model::{Labels, PageRow, Select, TargetId, TimeRange, Timestamp};
-use firetower_scrape::{PageReader, PageShapes, ReadOptions, SYNTHETIC, TargetPage};
+use firetower_benches::{Feed, Page, Pages, Recorded, Values};
+use firetower_model::{Labels, Select, TimeRange, Timestamp};
 use firetower_store::{Appender, Batch, Options, Store};
-
-use ids::{Ids, Lines};
 
 /// Memory for settling, as a secondary has it.
 const SETTLE_BYTES: usize = 32 << 20;
@@ -51,9 +46,6 @@ struct Arguments {
     /// Memory for what is not yet in files, in MiB: less makes as many files of less data.
     #[arg(long, default_value_t = 64)]
     write_buffer_mib: usize,
-    /// Which lines are measured.
-    #[arg(long, value_enum, default_value_t = Lines::All)]
-    lines: Lines,
 }
 
 /// What is fed.
@@ -99,53 +91,44 @@ fn measure(arguments: &Arguments, source: &Source) -> Result<()> {
     options.memory.write_buffer_bytes = arguments.write_buffer_mib << 20;
     let store = Store::open(directory.path(), &options)?;
     let written = bytes_written()?;
-    let mut feed = Feed::new(arguments, store.clone(), source.hosts)?;
+    let mut run = Run::new(arguments, store.clone(), source.hosts)?;
     for scrape in 0..source.scrapes {
-        feed.scrape(source, scrape)?;
+        run.scrape(source, scrape)?;
         if scrape + 1 == u64::from(arguments.bucket) {
-            print_rows(&feed, &store)?;
+            print_rows(&run, &store)?;
         }
         if scrape % SETTLE_EVERY == 0 || scrape + 1 == source.scrapes {
-            feed.settle(scrape)?;
+            run.settle(scrape)?;
         }
     }
     store.sync()?;
     store.flush()?;
-    print_usage(&feed, &store, bytes_written()? - written)?;
-    read_back(&feed, &store)
+    print_usage(&run, &store, bytes_written()? - written)?;
+    read_back(&run, &store)
 }
 
-/// Feeds a store, and notes what it costs.
-struct Feed {
+/// A store that is fed, and what that costs.
+struct Run {
     store: Store,
     appender: Appender,
-    ids: Ids,
-    reader: PageReader,
-    shapes: PageShapes,
-    targets: Vec<(TargetId, TargetPage)>,
-    interval_millis: i64,
+    feed: Feed,
+    hosts: usize,
+    interval: Duration,
     bucket: u32,
-    page: Vec<u8>,
     samples: u64,
     settled: u64,
     spent: Spent,
 }
 
-impl Feed {
-    fn new(arguments: &Arguments, store: Store, hosts: usize) -> Result<Feed> {
-        let intern = |host: usize| {
-            let labels = Labels::new([("instance", Page::node_name(host).as_str()), ("job", "node")]);
-            Ok((store.intern_target(&labels)?, TargetPage::default()))
-        };
-        Ok(Feed {
+impl Run {
+    fn new(arguments: &Arguments, store: Store, hosts: usize) -> Result<Run> {
+        let labels = |host: usize| Labels::new([("instance", Page::node_name(host).as_str()), ("job", "node")]);
+        Ok(Run {
             appender: store.appender()?,
-            ids: Ids::new(store.clone(), arguments.lines)?,
-            reader: PageReader::default(),
-            shapes: PageShapes::default(),
-            targets: (0..hosts).map(intern).collect::<Result<Vec<_>>>()?,
-            interval_millis: i64::from(arguments.interval_seconds) * 1000,
+            feed: Feed::new(&store, &(0..hosts).map(labels).collect::<Vec<_>>())?,
+            hosts,
+            interval: Duration::from_secs(u64::from(arguments.interval_seconds)),
             bucket: arguments.bucket,
-            page: Vec::new(),
             samples: 0,
             settled: 0,
             spent: Spent::default(),
@@ -155,33 +138,27 @@ impl Feed {
 
     /// Feeds one page of each host.
     fn scrape(&mut self, source: &Source, scrape: u64) -> Result<()> {
-        let hosts = self.targets.len() as i64;
+        let rows = self.feed.rows(&source.pages, scrape * source.every, self.start_of(scrape), self.interval)?;
         let mut batch = Batch::default();
-        for (host, (target, known)) in self.targets.iter_mut().enumerate() {
-            self.page.clear();
-            source.pages.render(host, scrape * source.every, 1, &mut self.page);
-            let (mut values, mut timed) = (vec![1.0; SYNTHETIC.len()], Vec::new());
-            let options = ReadOptions::default();
-            let (shape, _) = self
-                .reader
-                .read(known, &self.shapes, &self.page, options, &mut self.ids, &mut values, &mut timed)
-                .with_context(|| format!("page {scrape} of host {host}"))?;
-            let offset = host as i64 * self.interval_millis / hosts;
-            let at = Timestamp::from_millis(scrape as i64 * self.interval_millis + offset);
-            let row = PageRow { target: *target, at, shape, values, timed };
-            let before = thread_nanoseconds()?;
-            self.samples += u64::from(self.appender.append(&mut batch, &row)?.samples);
-            self.spent.append += thread_nanoseconds()? - before;
-        }
         let before = thread_nanoseconds()?;
+        for row in &rows {
+            self.samples += u64::from(self.appender.append(&mut batch, row)?.samples);
+        }
+        let appended = thread_nanoseconds()?;
         self.store.commit(batch)?;
-        self.spent.commit += thread_nanoseconds()? - before;
+        self.spent.append += appended - before;
+        self.spent.commit += thread_nanoseconds()? - appended;
         Ok(())
+    }
+
+    /// Returns when the hosts begin to be scraped for the `scrape`th time.
+    fn start_of(&self, scrape: u64) -> Timestamp {
+        Timestamp::from_millis(scrape as i64 * self.interval.as_millis() as i64)
     }
 
     /// Settles what is over at `scrape`.
     fn settle(&mut self, scrape: u64) -> Result<()> {
-        let now = Timestamp::from_millis((scrape as i64 + 1) * self.interval_millis);
+        let now = self.start_of(scrape + 1);
         while let Some(mut settle) = self.store.settle_due(now, Duration::ZERO, SETTLE_BYTES)? {
             loop {
                 let before = thread_nanoseconds()?;
@@ -201,16 +178,16 @@ impl Feed {
 }
 
 /// Says what rows take before anything is settled.
-fn print_rows(feed: &Feed, store: &Store) -> Result<()> {
+fn print_rows(run: &Run, store: &Store) -> Result<()> {
     store.flush()?;
     let rows = store.usage()?.iter().find(|family| family.name == "raw_rows").map_or(0, |family| family.file_bytes);
-    writeln!(std::io::stdout(), "before settling: {:.4} bytes a sample of rows", ratio(rows, feed.samples))?;
+    writeln!(std::io::stdout(), "before settling: {:.4} bytes a sample of rows", ratio(rows, run.samples))?;
     Ok(())
 }
 
-fn print_usage(feed: &Feed, store: &Store, written: u64) -> Result<()> {
-    let samples = feed.samples;
-    writeln!(std::io::stdout(), "{samples} samples of {} hosts, {} of them settled", feed.targets.len(), feed.settled)?;
+fn print_usage(run: &Run, store: &Store, written: u64) -> Result<()> {
+    let samples = run.samples;
+    writeln!(std::io::stdout(), "{samples} samples of {} hosts, {} of them settled", run.hosts, run.settled)?;
     let mut settled = 0;
     for family in store.usage()?.iter().filter(|family| family.file_bytes > 0) {
         let bytes = family.file_bytes;
@@ -218,31 +195,31 @@ fn print_usage(feed: &Feed, store: &Store, written: u64) -> Result<()> {
             std::io::stdout(),
             "  {:10} {bytes:>11} bytes  {:.4} a settled sample",
             family.name,
-            ratio(bytes, feed.settled)
+            ratio(bytes, run.settled)
         )?;
         settled += if family.name == "raw_rows" { 0 } else { bytes };
     }
-    writeln!(std::io::stdout(), "  settled, with index: {:.4} bytes a sample", ratio(settled, feed.settled))?;
+    writeln!(std::io::stdout(), "  settled, with index: {:.4} bytes a sample", ratio(settled, run.settled))?;
     writeln!(std::io::stdout(), "  written: {:.2} bytes a sample to log and files", ratio(written, samples))?;
-    let spent = &feed.spent;
+    let spent = &run.spent;
     writeln!(
         std::io::stdout(),
         "  ns a sample: append {:.1}, commit {:.1}, settle {:.1}; longest step {} ms",
         ratio(spent.append, samples),
         ratio(spent.commit, samples),
-        ratio(spent.settle, feed.settled),
+        ratio(spent.settle, run.settled),
         spent.longest_step / 1_000_000
     )?;
     Ok(())
 }
 
 /// Reads all that is settled.
-fn read_back(feed: &Feed, store: &Store) -> Result<()> {
+fn read_back(run: &Run, store: &Store) -> Result<()> {
     let (before, mut found) = (thread_nanoseconds()?, 0);
     for batch in store.select(&[], TimeRange::ALL)? {
         found += batch?.iter().map(|series| series.samples.len() as u64).sum::<u64>();
     }
-    ensure!(found == feed.samples, "{found} samples are read back of {}", feed.samples);
+    ensure!(found == run.samples, "{found} samples are read back of {}", run.samples);
     writeln!(
         std::io::stdout(),
         "  ns a sample: read {:.1}, rows of the last bucket included",

@@ -4,19 +4,19 @@
 //! Times are medians over the pages, so that a busy machine does not spoil them.
 
 mod fleet;
-mod ids;
 
 use std::hint::black_box;
 use std::io::Write;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
-use firetower_benches::Percentiles;
+use firetower_benches::{Ids, Percentiles};
+use firetower_model::{Labels, Timestamp};
 use firetower_scrape::{LEADING, PageReader, PageShapes, ReadOptions, Resolve, TargetPage};
+use firetower_store::{Options, Store};
 
 use self::fleet::{Kind, Pages};
-use self::ids::Ids;
 
 /// Measures the reading of pages.
 #[derive(Debug, Parser)]
@@ -49,13 +49,16 @@ fn main() -> Result<()> {
 struct Figures {
     first_sight: f64,
     known: f64,
-    shapes: usize,
+    shapes: u64,
     held: f64,
 }
 
 fn measure(arguments: &Arguments, kind: Kind) -> Result<Figures> {
     let pages = Pages::new(kind, arguments.series);
-    let mut ids = Ids::new().context("open a store")?;
+    let directory = tempfile::tempdir()?;
+    let store = Store::open(directory.path(), &Options::new(Timestamp::from_millis(1), 1))?;
+    let labels = [("instance", "host-00001:9100"), ("job", "node"), ("region", "eu"), ("datacenter", "dub")];
+    let mut ids = Ids::new(store.clone(), Labels::new(labels))?;
     let (mut reader, shapes) = (PageReader::default(), PageShapes::default());
     let mut targets: Vec<TargetPage> = (0..arguments.targets).map(|_| TargetPage::default()).collect();
     let mut text = Vec::new();
@@ -74,7 +77,7 @@ fn measure(arguments: &Arguments, kind: Kind) -> Result<Figures> {
     Ok(Figures {
         first_sight: median(0),
         known: median(arguments.scrapes as usize - 1),
-        shapes: ids.shapes(),
+        shapes: store.raw_stats().shapes,
         held: shapes.held().bytes as f64 / samples,
     })
 }

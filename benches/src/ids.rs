@@ -1,51 +1,40 @@
-//! Gives the lines of a page their ids, and leaves out those that are not measured.
+//! The ids that a store gives to what is on pages.
 
 use std::sync::Arc;
 
+use anyhow::{Context, Result};
 use firetower_model::{Kind, Labels, MetricId, ShapeId};
 use firetower_scrape::{LabelLimit, Line, Resolve, SYNTHETIC};
 use firetower_store::Store;
+use firetower_topology::{ScrapeConfig, metric_labels, read_scrape_config};
 
-/// Which lines are measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Lines {
-    /// All.
-    All,
-    /// Those of counters, histograms and summaries.
-    Cumulative,
-    /// The others.
-    Gauges,
-}
-
-/// What a role does for a target, without relabelling.
-pub(crate) struct Ids {
+/// Gives ids as a secondary does, for targets of a job without rules.
+pub struct Ids {
     store: Store,
-    lines: Lines,
+    config: ScrapeConfig,
+    target: Labels,
+    /// What every scrape gives beside its page.
     leading: Vec<MetricId>,
 }
 
 impl Ids {
-    /// Makes one over `store`.
+    /// Makes one over `store`; `target` are the labels of one of the targets, of which the others differ in values only.
     ///
     /// # Errors
     /// If the store cannot take names.
-    pub(crate) fn new(store: Store, lines: Lines) -> anyhow::Result<Ids> {
+    pub fn new(store: Store, target: Labels) -> Result<Ids> {
+        let checked = read_scrape_config("bench.yml", "scrape_configs: [ { job_name: fleet } ]");
+        let config = checked.ok().and_then(|mut checked| checked.scrape_configs.pop()).context("read a job")?;
         let intern = |name: &str| store.intern_metric(&Labels::new([("__name__", name)]), Kind::Gauge);
         let leading = SYNTHETIC.into_iter().map(intern).collect::<Result<Vec<_>, _>>()?;
-        Ok(Ids { store, lines, leading })
+        Ok(Ids { store, config, target, leading })
     }
 }
 
 impl Resolve for Ids {
     fn relabel(&mut self, line: &Line<'_>) -> Result<Option<Labels>, LabelLimit> {
-        let is_cumulative = !matches!(line.kind, Kind::Gauge | Kind::Unknown);
-        let is_measured = match self.lines {
-            Lines::All => true,
-            Lines::Cumulative => is_cumulative,
-            Lines::Gauges => !is_cumulative,
-        };
-        let labels = || Labels::new(line.labels.iter().map(|(name, value)| (&**name, &**value)));
-        Ok(is_measured.then(labels))
+        let page: Vec<(&str, &str)> = line.labels.iter().map(|(name, value)| (&**name, &**value)).collect();
+        Ok(metric_labels(&self.config, &self.target, &page))
     }
 
     fn metric(&mut self, labels: &Labels, kind: Kind) -> Option<MetricId> {
