@@ -43,6 +43,8 @@ pub struct FleetOptions {
     pub ports: u16,
     /// How many targets.
     pub targets: usize,
+    /// As what their first scrape counts: how often they were scraped before.
+    pub first_scrape: u64,
     /// Whether to compress for clients that take gzip.
     pub gzip: bool,
     /// After how many scrapes a target's compressed pages come again; 0 for never.

@@ -25,6 +25,9 @@ struct Arguments {
     /// How many targets.
     #[arg(long, default_value_t = 20)]
     targets: usize,
+    /// How often they were scraped before: as what their first scrape counts.
+    #[arg(long, default_value_t = 0)]
+    first_scrape: u64,
     /// How many samples a page has.
     #[arg(long, default_value_t = 200)]
     series: usize,
@@ -124,6 +127,7 @@ async fn main() -> Result<()> {
         listen: arguments.listen,
         ports: arguments.ports,
         targets: arguments.targets,
+        first_scrape: arguments.first_scrape,
         gzip: arguments.gzip,
         gzip_cycle: arguments.gzip_cycle,
         slow: arguments.slow,

@@ -46,13 +46,13 @@ pub(super) enum Mood {
 
 impl Shared {
     pub(super) fn new(options: FleetOptions, pages: Pages) -> io::Result<Shared> {
-        let targets = options.targets;
+        let FleetOptions { targets, first_scrape, .. } = options;
         Ok(Shared {
             log: Log::create(options.log.as_deref())?,
             pages,
             started: Instant::now(),
             roster: Mutex::new(Roster::new(targets)),
-            scrapes: Mutex::new(vec![0; targets]),
+            scrapes: Mutex::new(vec![first_scrape; targets]),
             zipped: Mutex::default(),
             buffers: Mutex::default(),
             options,

@@ -6,6 +6,7 @@ mod bytes;
 mod cardinality;
 mod churn;
 mod freshness;
+mod history;
 mod peers;
 mod restart;
 mod run;

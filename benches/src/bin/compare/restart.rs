@@ -8,7 +8,8 @@ use firetower_benches::{now_ms, read_log, sleep, wait_for};
 use serde_json::{Value, json};
 
 use crate::Common;
-use crate::run::{Directory, Fleet, Tree, stored_samples, stored_scrapes};
+use crate::history::make_history;
+use crate::run::{Directory, Fleet, SECONDARY, Tree, stored_samples, stored_scrapes};
 use crate::table::{mib, print_row};
 use crate::watch::watch;
 
@@ -21,6 +22,9 @@ pub(crate) struct Options {
     /// How long to gather data before the kill.
     #[arg(long, default_value_t = 120)]
     seconds: u64,
+    /// How much data there is already when the secondary starts for the first time; made at once, up to that moment.
+    #[arg(long, default_value_t = 0)]
+    history_seconds: u64,
     /// How long after it to watch memory.
     #[arg(long, default_value_t = 60)]
     after_seconds: u64,
@@ -33,11 +37,14 @@ pub(crate) struct Options {
 pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
     ensure!(common.recorded.is_none(), "recorded pages do not say which scrape they answer");
     let directory = Directory::make(common, "restart")?;
-    let fleet = Fleet::start(common, directory.path(), &[])?;
+    let scrapes = make_history(common, &directory.path().join(SECONDARY), options.history_seconds)?;
+    let fleet = Fleet::start(common, directory.path(), &["--first-scrape", &scrapes.to_string()])?;
     let mut tree = Tree::start(common, directory.path())?;
     let process = tree.secondary.process();
     let begun = Instant::now();
     let before = watch((0, options.seconds), &fleet, process, &mut || tree.secondary.check())?;
+    let known = tree.metric("firetower_store_targets")?;
+    ensure!(known <= common.targets as f64, "history is of other targets: the store knows {known}");
     let killed_ms = now_ms();
     let age = begun.elapsed() + Duration::from_secs(60);
     let started = tree.restart_secondary(common, directory.path())?;
@@ -65,7 +72,7 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
     fleet.running.stop()?;
     let cells = [
         ("series", (common.targets * common.series).to_string()),
-        ("seconds of data", options.seconds.to_string()),
+        ("seconds of data", (options.history_seconds + options.seconds).to_string()),
         ("ready after s", format!("{ready:.2}")),
         ("first answer after s", format!("{answered:.2}")),
         ("RSS mean before MiB", mib(before.resident_mean())),
@@ -78,6 +85,7 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
     Ok(json!({
         "targets": common.targets,
         "series": common.series,
+        "history_seconds": options.history_seconds,
         "ready_seconds": ready,
         "first_answer_seconds": answered,
         "resident_mean_bytes_before": before.resident_mean(),

@@ -17,7 +17,7 @@ use crate::Common;
 
 pub(crate) use fleet::Fleet;
 pub(crate) use stored::{stored_samples, stored_scrapes};
-pub(crate) use tree::{SECONDARY, Tree};
+pub(crate) use tree::{LATE_SECONDS, SECONDARY, Tree, target_labels};
 
 /// How long a process may take to be ready.
 const READY: Duration = Duration::from_secs(60);

@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use firetower_benches::{Running, beside, wait_for};
+use firetower_benches::{Page, Running, beside, wait_for};
+use firetower_model::Labels;
 
 use crate::Common;
 use crate::run::{READY, free_ports, get_text};
@@ -14,7 +15,7 @@ use crate::run::{READY, free_ports, get_text};
 /// Name of the secondary, and of its data directory.
 pub(crate) const SECONDARY: &str = "dub-s0";
 /// How long windows and blocks wait for late samples.
-const LATE_SECONDS: u64 = 3_600;
+pub(crate) const LATE_SECONDS: u64 = 3_600;
 /// The same where blocks are short.
 const LATE_SECONDS_SHORT: u64 = 30;
 
@@ -125,4 +126,10 @@ regions:
         ports[4],
         targets.display()
     )
+}
+
+/// Returns the labels that this topology gives a target of the fleet.
+pub(crate) fn target_labels(target: usize) -> Labels {
+    let instance = format!("{}:9100", Page::node_name(target));
+    Labels::new([("datacenter", "dub"), ("instance", instance.as_str()), ("job", "fleet"), ("region", "eu-west")])
 }
