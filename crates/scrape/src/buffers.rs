@@ -24,7 +24,8 @@ pub struct Buffers(Arc<Pool>);
 
 #[derive(Debug, Default)]
 struct Pool {
-    workers: Mutex<Vec<Worker>>,
+    #[expect(clippy::vec_box, reason = "a target's task, which waits with room for a set, is to be small")]
+    workers: Mutex<Vec<Box<Worker>>>,
     rows: Mutex<IdleRows>,
 }
 
@@ -79,7 +80,7 @@ impl Worker {
 
 /// A set of buffers, given back when it is dropped.
 pub(crate) struct Lease {
-    worker: Option<Worker>,
+    worker: Option<Box<Worker>>,
     pool: Arc<Pool>,
 }
 
@@ -101,7 +102,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(worker) = self.worker.take() else { return };
         let mut workers = lock(&self.pool.workers);
-        let idle: usize = workers.iter().map(Worker::bytes).sum();
+        let idle: usize = workers.iter().map(|worker| worker.bytes()).sum();
         if workers.len() < IDLE_SETS_MAX && idle + worker.bytes() <= IDLE_SET_BYTES_MAX {
             workers.push(worker);
         }

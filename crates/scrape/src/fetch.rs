@@ -104,7 +104,7 @@ impl Client {
             let Some(location) = exchange.location.take() else { return exchange.finish(limit) };
             hop = last.redirected(last.url.join(&location)?, &request.url);
             drop(exchange);
-            (exchange, _) = self.exchange(None, &hop, &keys, limit, buffers).await?;
+            (exchange, _) = Box::pin(self.exchange(None, &hop, &keys, limit, buffers)).await?;
             last = &hop;
         }
         if exchange.location.is_some() { Err(Error::Redirects { most: REDIRECTS_MAX }) } else { exchange.finish(limit) }
@@ -125,8 +125,12 @@ impl Client {
                 result => return result,
             }
         }
-        let connection = Connection { stream: self.connect(request, keys).await?, tls_version: keys.tls.version };
-        send(connection, request, keys, limit, buffers).await
+        // Boxed, since every target waits with room for all of this, and connects once.
+        let anew = async {
+            let connection = Connection { stream: self.connect(request, keys).await?, tls_version: keys.tls.version };
+            send(connection, request, keys, limit, buffers).await
+        };
+        Box::pin(anew).await
     }
 
     /// Connects to the server, or to the proxy before it.

@@ -121,40 +121,43 @@ pub struct Failure {
 ///
 /// A slot that passes while a scrape still runs is skipped and counted, never made up for. A scrape in flight is
 /// finished before it ends, which takes at most its timeout.
-pub async fn run_target(
+pub fn run_target(
     scraper: Scraper,
     options: ScrapeOptions,
     mut resolve: impl Resolve + Send,
     cancel: CancellationToken,
-) {
-    let tolerance = (options.interval / TOLERANCE_SHARE).min(TOLERANCE_MOST);
+) -> impl Future<Output = ()> + Send {
+    // What is only needed here would otherwise be held for as long as the target is scraped.
     let mut state = State::new(&scraper.client, &options);
     let ScrapeOptions { index, schedule, interval, .. } = options;
-    drop((options.url, options.http, options.accept));
+    let tolerance = (interval / TOLERANCE_SHARE).min(TOLERANCE_MOST);
     let mut slot = schedule.first_at_or_after(scraper.clock.now());
-    loop {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            () = scraper.clock.sleep_until(slot) => {}
+    async move {
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                () = scraper.clock.sleep_until(slot) => {}
+            }
+            let started = scraper.clock.now();
+            let is_late = started.since(slot) > tolerance;
+            if is_late {
+                scraper.metrics.late_starts.inc();
+            }
+            let begun = Instant::now();
+            let fetched = state.fetch(&scraper).await;
+            let at = if is_late { started } else { slot };
+            let response_bytes = fetched.as_ref().map_or(0, |fetched| fetched.wire_bytes);
+            let outcome = state.read(&scraper, fetched, at, &mut resolve);
+            let ended = if outcome.is_err() { state.page.end_timed(at) } else { Vec::new() };
+            let mut scrape =
+                Scrape { index, slot, at, started, duration: Duration::ZERO, response_bytes, outcome, ended };
+            scrape.finish(begun.elapsed(), &scraper.metrics);
+            if scraper.scrapes.send(scrape).await.is_err() {
+                return;
+            }
+            slot = next_slot(&scraper, interval, slot, tolerance);
         }
-        let started = scraper.clock.now();
-        let is_late = started.since(slot) > tolerance;
-        if is_late {
-            scraper.metrics.late_starts.inc();
-        }
-        let begun = Instant::now();
-        let fetched = state.fetch(&scraper).await;
-        let at = if is_late { started } else { slot };
-        let response_bytes = fetched.as_ref().map_or(0, |fetched| fetched.wire_bytes);
-        let outcome = state.read(&scraper, fetched, at, &mut resolve);
-        let ended = if outcome.is_err() { state.page.end_timed(at) } else { Vec::new() };
-        let mut scrape = Scrape { index, slot, at, started, duration: Duration::ZERO, response_bytes, outcome, ended };
-        scrape.finish(begun.elapsed(), &scraper.metrics);
-        if scraper.scrapes.send(scrape).await.is_err() {
-            return;
-        }
-        slot = next_slot(&scraper, interval, slot, tolerance);
     }
 }
 
