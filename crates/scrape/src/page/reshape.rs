@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use firetower_model::{MetricId, STALE, Sample, Timestamp, is_stale};
+use firetower_model::{Kind, Labels, MetricId, STALE, Sample, Timestamp, is_stale};
 
 use super::kin::{Kin, Parts};
 use super::line::{KnownLine, Meaning};
@@ -97,7 +97,7 @@ impl Reshape<'_> {
     }
 
     /// Finds the page's new lines among those of other targets, and relabels the others.
-    fn relabel(&self, reader: &mut PageReader, resolve: &mut dyn Resolve, mut kept: usize) -> Result<(), ReadError> {
+    fn relabel(&self, reader: &mut PageReader, resolve: &mut dyn Resolve, kept: usize) -> Result<(), ReadError> {
         let Page { text: page, options } = self.page;
         let families = Families::of(page, options.format);
         reader.found.clear();
@@ -112,6 +112,26 @@ impl Reshape<'_> {
             pool.series(text, families.kind_of(name))
         }));
         drop(pool);
+        if options.sample_limit.is_some_and(|limit| kept + reader.new.len() > limit) {
+            // Counted before anything is kept of them: a page far over its limit must not take its size in memory.
+            self.relabel_new(reader, resolve, kept, |_, _, _| {})?;
+        }
+        let mut relabelled = std::mem::take(&mut reader.relabelled);
+        let result = self.relabel_new(reader, resolve, kept, |at, kind, labels| relabelled.push((at, kind, labels)));
+        reader.relabelled = relabelled;
+        result
+    }
+
+    /// Hands on what relabelling makes of each new line that is not found; fails if more than the limit are left of all.
+    fn relabel_new(
+        &self,
+        reader: &PageReader,
+        resolve: &mut dyn Resolve,
+        mut kept: usize,
+        mut take: impl FnMut(u32, Kind, Option<Labels>),
+    ) -> Result<(), ReadError> {
+        let Page { text: page, options } = self.page;
+        let families = Families::of(page, options.format);
         let mut pairs = Vec::new();
         for (at, line) in reader.new.iter().enumerate() {
             let is_kept = match &reader.found[at] {
@@ -121,8 +141,9 @@ impl Reshape<'_> {
                     let kind = read_labels(page, start, line.has_exemplar, options.format, &families, &mut pairs)
                         .map_err(|fault| fault.on(page))?;
                     let labels = resolve.relabel(&Line { labels: &pairs, kind })?;
-                    reader.relabelled.push((at as u32, kind, labels));
-                    reader.relabelled.last().is_some_and(|(_, _, labels)| labels.is_some())
+                    let is_kept = labels.is_some();
+                    take(at as u32, kind, labels);
+                    is_kept
                 }
             };
             kept += usize::from(is_kept);
