@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use firetower_model::sample::STALE_BITS;
-use firetower_model::{Matcher, STALE, Sample, Select, Series, TargetId, TimeRange, Timestamp};
+use firetower_model::{Labels, Matcher, STALE, Sample, Select, Series, TargetId, TimeRange, Timestamp};
 use rocksdb::{DB, DBPinnableSlice, DBRawIteratorWithThreadMode, ReadOptions, SnapshotWithThreadMode};
 
 use crate::database::Store;
@@ -78,6 +78,13 @@ pub(crate) struct Found {
     pub(crate) loose: Vec<Sample>,
 }
 
+impl Found {
+    /// Returns them in time order; a loose sample counts before a block's, and that before a row's.
+    pub(crate) fn merged(self) -> Vec<Sample> {
+        merge(self.loose, merge(self.blocks, self.rows).0).0
+    }
+}
+
 impl<'a> Reader<'a> {
     pub(crate) fn new(store: &'a Store, range: TimeRange) -> Result<Reader<'a>, Error> {
         // Looked up before the snapshot is taken: what is settled by now has no rows in it.
@@ -111,27 +118,43 @@ impl<'a> Reader<'a> {
         self.read_blocks(&self.block_buckets, pairs, &mut found)?;
         self.read_rows(pairs, &mut found)?;
         self.read_loose(pairs, &mut found)?;
+        let samples = found.into_iter().map(|found| Some(found.merged()).filter(|samples| !samples.is_empty()));
+        let series = self.by_labels(pairs, samples, |earlier, samples| {
+            let (merged, dropped) = merge(std::mem::take(earlier), samples);
+            *earlier = merged;
+            dropped
+        });
+        Ok(series.into_iter().map(|(labels, samples)| Series { labels, samples }).collect())
+    }
+
+    /// Gives what was found of each pair its final labels; what pairs with equal ones have is merged, and what was left out by
+    /// that is counted.
+    pub(crate) fn by_labels<T>(
+        &self,
+        pairs: &[Candidate],
+        found: impl Iterator<Item = Option<T>>,
+        mut merge: impl FnMut(&mut T, T) -> u64,
+    ) -> Vec<(Labels, T)> {
         let names = self.store.raw.names.read();
-        let mut series: Vec<Series> = Vec::new();
+        let mut series: Vec<(Labels, T)> = Vec::new();
         let mut group_start = 0;
         for (at, (pair, found)) in pairs.iter().zip(found).enumerate() {
+            // The leader of a group says which final labels may be equal; they still have to be compared.
             if at == 0 || pairs[at - 1].leader != pair.leader || pairs[at - 1].hash != pair.hash {
                 group_start = series.len();
             }
-            let samples = merge(found.loose, merge(found.blocks, found.rows).0).0;
             let labels = names.target(pair.target).zip(names.metric(pair.metric));
-            let Some((under, (over, _))) = labels.filter(|_| !samples.is_empty()) else { continue };
+            let Some((found, (under, (over, _)))) = found.zip(labels) else { continue };
             let labels = under.overlaid(&over);
-            match series[group_start..].iter_mut().find(|earlier| earlier.labels == labels) {
+            match series[group_start..].iter_mut().find(|earlier| earlier.0 == labels) {
                 Some(earlier) => {
-                    let (samples, dropped) = merge(std::mem::take(&mut earlier.samples), samples);
-                    earlier.samples = samples;
+                    let dropped = merge(&mut earlier.1, found);
                     self.store.raw.counters.merged.fetch_add(dropped, Ordering::Relaxed);
                 }
-                None => series.push(Series { labels, samples }),
+                None => series.push((labels, found)),
             }
         }
-        Ok(series)
+        series
     }
 
     /// Returns the value under `key`.

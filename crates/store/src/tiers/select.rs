@@ -1,9 +1,8 @@
 //! Answering selectors with spans: kept ones, and for the rest those of the samples.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
-use firetower_model::{Labels, Matcher, Sample, SelectSpans, Span, SpanSeries, SpanTier, TimeRange, Timestamp};
+use firetower_model::{Matcher, Sample, SelectSpans, Span, SpanSeries, SpanTier, TimeRange, Timestamp};
 use rocksdb::{DB, DBRawIteratorWithThreadMode};
 
 use super::block::{Place, SpanBlock};
@@ -71,37 +70,19 @@ impl<'a> SpanReader<'a> {
         self.raw.read_loose(pairs, &mut found)?;
         let replaced = self.replaced(pairs, &mut found);
         self.read_samples(pairs, &replaced, &mut found)?;
-        let mut kept = self.read_kept(pairs, &replaced)?;
-        let names = self.raw.store.raw.names.read();
+        let kept = self.read_kept(pairs, &replaced)?;
+        let found = found.into_iter().map(Found::merged).zip(kept).map(Some);
+        let alike = self.raw.by_labels(pairs, found, |earlier, (samples, pieces)| {
+            let (merged, dropped) = merge(std::mem::take(&mut earlier.0), samples);
+            earlier.0 = merged;
+            dropped + add_pieces(&mut earlier.1, pieces)
+        });
         let mut series = Vec::new();
-        let mut at = 0;
-        // The leader of a group says which final labels may be equal; they still have to be compared.
-        for group in pairs.chunk_by(|a, b| a.leader == b.leader && a.hash == b.hash) {
-            let mut alike: Vec<(Labels, Vec<Sample>, Pieces)> = Vec::new();
-            for pair in group {
-                let (samples, pieces) = (std::mem::take(&mut found[at]), std::mem::take(&mut kept[at]));
-                at += 1;
-                let samples = merge(samples.loose, merge(samples.blocks, samples.rows).0).0;
-                let Some((under, (over, _))) = names.target(pair.target).zip(names.metric(pair.metric)) else {
-                    continue;
-                };
-                let labels = under.overlaid(&over);
-                match alike.iter_mut().find(|earlier| earlier.0 == labels) {
-                    Some(earlier) => {
-                        let (merged, dropped) = merge(std::mem::take(&mut earlier.1), samples);
-                        earlier.1 = merged;
-                        let dropped = dropped + add_pieces(&mut earlier.2, pieces);
-                        self.raw.store.raw.counters.merged.fetch_add(dropped, Ordering::Relaxed);
-                    }
-                    None => alike.push((labels, samples, pieces)),
-                }
-            }
-            for (labels, samples, mut pieces) in alike {
-                self.add_samples(&samples, &mut pieces);
-                let spans = self.whole(pieces);
-                if !spans.is_empty() {
-                    series.push(SpanSeries { labels, spans });
-                }
+        for (labels, (samples, mut pieces)) in alike {
+            self.add_samples(&samples, &mut pieces);
+            let spans = self.whole(pieces);
+            if !spans.is_empty() {
+                series.push(SpanSeries { labels, spans });
             }
         }
         Ok(series)

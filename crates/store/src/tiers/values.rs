@@ -14,20 +14,25 @@ use crate::raw::coder::{Bits, Model};
 const RESETS_BITS: u32 = 5;
 /// ... from this one on they are a field's.
 const RESETS_MOST: u32 = (1 << RESETS_BITS) - 1;
-/// The numbers that are told by how they compare with those lately.
-const DIVISOR: usize = 0;
-const START: usize = 1;
-const GAP: usize = 2;
-const RISE: usize = 3;
-const LOW: usize = 4;
-const HIGH: usize = 5;
-const RESETS: usize = 6;
-const INCREASE: usize = 7;
-const SUM: usize = 8;
-const BY_BITS: usize = 9;
-const FIELDS: usize = 10;
 /// A level that follows a number from span to span, with this many bits below one.
 const FRACTION: u32 = 4;
+
+/// The numbers that are told by how they compare with those lately, a field each.
+#[derive(Clone, Copy)]
+enum Kind {
+    Divisor,
+    Start,
+    Gap,
+    Rise,
+    Low,
+    High,
+    Resets,
+    Increase,
+    Sum,
+    ByBits,
+}
+
+const KINDS: usize = Kind::ByBits as usize + 1;
 
 /// The ends of a span as numbers.
 #[derive(Clone, Copy, Default)]
@@ -152,7 +157,7 @@ pub(crate) struct SpanValues {
     scale: [Model; 8],
     flags: [Model; 3],
     few_resets: [[Model; 1 << RESETS_BITS]; 2],
-    fields: [Field; FIELDS],
+    fields: [Field; KINDS],
 }
 
 /// What a metric was lately.
@@ -164,21 +169,18 @@ struct Metric {
     divisor: i64,
     /// The last number of resets that were many.
     many_resets: i64,
-    fields: [Lately; FIELDS],
+    fields: [Lately; KINDS],
 }
 
 impl SpanValues {
     /// Knows nothing yet of so many metrics.
     pub(crate) fn new(metrics: usize) -> SpanValues {
         SpanValues {
-            metrics: vec![
-                Metric { first: 0, divisor: 1, many_resets: 0, fields: [Lately::default(); FIELDS] };
-                metrics
-            ],
+            metrics: vec![Metric { first: 0, divisor: 1, many_resets: 0, fields: [Lately::default(); KINDS] }; metrics],
             scale: [Model::NEW; 8],
             flags: [Model::NEW; 3],
             few_resets: [[Model::NEW; 1 << RESETS_BITS]; 2],
-            fields: [const { Field::NEW }; FIELDS],
+            fields: [const { Field::NEW }; KINDS],
         }
     }
 
@@ -199,14 +201,15 @@ impl SpanValues {
         let (first_before, divisor_before) = (self.metrics[metric].first, self.metrics[metric].divisor);
         let at = bits.symbol(&mut self.scale, u32::from(form.scale.at), 3) as u8;
         let divisor = form.scale.divisor.wrapping_sub(divisor_before);
-        let divisor = self.number(bits, (metric, DIVISOR), divisor)?.wrapping_add(divisor_before);
+        let divisor = self.number(bits, (metric, Kind::Divisor), divisor)?.wrapping_add(divisor_before);
         if at > Scale::BITS || divisor < 1 {
             return None;
         }
         let scale = Scale { at, divisor };
         let is_constant = bits.bit(&mut self.flags[0], form.is_constant);
         let first = spans.first().and_then(|span| scale.number(span.first)).unwrap_or_default();
-        let first = self.number(bits, (metric, START), first.wrapping_sub(first_before))?.wrapping_add(first_before);
+        let first =
+            self.number(bits, (metric, Kind::Start), first.wrapping_sub(first_before))?.wrapping_add(first_before);
         (self.metrics[metric].first, self.metrics[metric].divisor) = (first, divisor);
         if is_constant {
             let value = scale.value(first);
@@ -226,15 +229,16 @@ impl SpanValues {
             let given = Ends::of(span, scale).unwrap_or_default();
             let first = match last {
                 None => first,
-                Some(last) => {
-                    self.levelled(bits, (metric, GAP), &mut gap, given.first.wrapping_sub(last))?.wrapping_add(last)
-                }
+                Some(last) => self
+                    .levelled(bits, (metric, Kind::Gap), &mut gap, given.first.wrapping_sub(last))?
+                    .wrapping_add(last),
             };
-            let rise = self.levelled(bits, (metric, RISE), &mut rise, given.last.wrapping_sub(given.first))?;
+            let rise = self.levelled(bits, (metric, Kind::Rise), &mut rise, given.last.wrapping_sub(given.first))?;
             let mut ends = Ends { first, last: first.wrapping_add(rise), min: 0, max: 0 };
             let (least, greatest) = (ends.first.min(ends.last), ends.first.max(ends.last));
-            ends.min = least.wrapping_sub(self.number(bits, (metric, LOW), least.wrapping_sub(given.min))?);
-            ends.max = greatest.wrapping_add(self.number(bits, (metric, HIGH), given.max.wrapping_sub(greatest))?);
+            ends.min = least.wrapping_sub(self.number(bits, (metric, Kind::Low), least.wrapping_sub(given.min))?);
+            ends.max =
+                greatest.wrapping_add(self.number(bits, (metric, Kind::High), given.max.wrapping_sub(greatest))?);
             last = Some(ends.last);
             (span.first, span.last, span.min, span.max) =
                 (scale.value(ends.first), scale.value(ends.last), scale.value(ends.min), scale.value(ends.max));
@@ -247,12 +251,12 @@ impl SpanValues {
     }
 
     /// Writes `number`, or reads it; returns it.
-    fn number(&mut self, bits: &mut impl Bits, (metric, field): (usize, usize), number: i64) -> Option<i64> {
-        self.fields[field].code(bits, &mut self.metrics[metric].fields[field], number)
+    fn number(&mut self, bits: &mut impl Bits, (metric, kind): (usize, Kind), number: i64) -> Option<i64> {
+        self.fields[kind as usize].code(bits, &mut self.metrics[metric].fields[kind as usize], number)
     }
 
     /// Writes `number`, or reads it, by how far it is from what was to come; returns it.
-    fn levelled(&mut self, bits: &mut impl Bits, of: (usize, usize), level: &mut Level, number: i64) -> Option<i64> {
+    fn levelled(&mut self, bits: &mut impl Bits, of: (usize, Kind), level: &mut Level, number: i64) -> Option<i64> {
         let next = level.next();
         let number = self.number(bits, of, number.wrapping_sub(next))?.wrapping_add(next);
         level.learn(number);
@@ -267,7 +271,8 @@ impl SpanValues {
             return Some(u64::from(few));
         }
         let before = self.metrics[metric].many_resets;
-        let many = self.number(bits, (metric, RESETS), (resets as i64).wrapping_sub(before))?.wrapping_add(before);
+        let many =
+            self.number(bits, (metric, Kind::Resets), (resets as i64).wrapping_sub(before))?.wrapping_add(before);
         self.metrics[metric].many_resets = many;
         u64::try_from(many).ok()
     }
@@ -289,7 +294,7 @@ impl SpanValues {
             sum = self.code_bits(bits, metric, sum, by_bits.0)?;
         } else {
             let number = form.scale.number(sum).unwrap_or_default();
-            sum_number = self.number(bits, (metric, SUM), number.wrapping_sub(expected))?.wrapping_add(expected);
+            sum_number = self.number(bits, (metric, Kind::Sum), number.wrapping_sub(expected))?.wrapping_add(expected);
             sum = form.scale.value(sum_number);
         }
         if span.resets == 0 {
@@ -302,7 +307,7 @@ impl SpanValues {
             let expected = ends.expected_increase(finite, span.resets, sum_number);
             let expected = expected.wrapping_add(above.next().wrapping_mul(resets));
             let number = form.scale.number(span.increase).unwrap_or_default();
-            let residual = self.number(bits, (metric, INCREASE), number.wrapping_sub(expected))?;
+            let residual = self.number(bits, (metric, Kind::Increase), number.wrapping_sub(expected))?;
             above.learn(above.next().wrapping_add(residual / resets));
             span.increase = form.scale.value(expected.wrapping_add(residual));
         }
@@ -311,7 +316,7 @@ impl SpanValues {
     }
 
     fn code_bits(&mut self, bits: &mut impl Bits, metric: usize, value: f64, expected: f64) -> Option<f64> {
-        let residual = self.number(bits, (metric, BY_BITS), ordered(value).wrapping_sub(ordered(expected)))?;
+        let residual = self.number(bits, (metric, Kind::ByBits), ordered(value).wrapping_sub(ordered(expected)))?;
         Some(unordered(ordered(expected).wrapping_add(residual)))
     }
 }
