@@ -114,10 +114,11 @@ impl Reshape<'_> {
         drop(pool);
         if options.sample_limit.is_some_and(|limit| kept + reader.new.len() > limit) {
             // Counted before anything is kept of them: a page far over its limit must not take its size in memory.
-            self.relabel_new(reader, resolve, kept, |_, _, _| {})?;
+            self.relabel_new(reader, &families, resolve, kept, |_, _, _| {})?;
         }
         let mut relabelled = std::mem::take(&mut reader.relabelled);
-        let result = self.relabel_new(reader, resolve, kept, |at, kind, labels| relabelled.push((at, kind, labels)));
+        let take = |at, kind, labels| relabelled.push((at, kind, labels));
+        let result = self.relabel_new(reader, &families, resolve, kept, take);
         reader.relabelled = relabelled;
         result
     }
@@ -126,19 +127,19 @@ impl Reshape<'_> {
     fn relabel_new(
         &self,
         reader: &PageReader,
+        families: &Families<'_>,
         resolve: &mut dyn Resolve,
         mut kept: usize,
         mut take: impl FnMut(u32, Kind, Option<Labels>),
     ) -> Result<(), ReadError> {
         let Page { text: page, options } = self.page;
-        let families = Families::of(page, options.format);
         let mut pairs = Vec::new();
         for (at, line) in reader.new.iter().enumerate() {
             let is_kept = match &reader.found[at] {
                 Some(found) => matches!(found.meaning, Meaning::Series(..)),
                 None => {
                     let start = line.start as usize;
-                    let kind = read_labels(page, start, line.has_exemplar, options.format, &families, &mut pairs)
+                    let kind = read_labels(page, start, line.has_exemplar, options.format, families, &mut pairs)
                         .map_err(|fault| fault.on(page))?;
                     let labels = resolve.relabel(&Line { labels: &pairs, kind })?;
                     let is_kept = labels.is_some();
