@@ -11,9 +11,6 @@ use firetower_store::{Batch, Options, Store};
 use crate::Common;
 use crate::run::{LATE_SECONDS, target_labels};
 
-/// Memory for settling, as a secondary has it.
-const SETTLE_BYTES: usize = 32 << 20;
-
 /// Fills the secondary's directory `data` with what it would have of the `seconds` before now, if any; returns how often
 /// each target was scraped.
 pub(crate) fn make_history(common: &Common, data: &Path, seconds: u64) -> Result<u64> {
@@ -25,7 +22,8 @@ pub(crate) fn make_history(common: &Common, data: &Path, seconds: u64) -> Result
     let page = Page::new(1, common.series).with_decimals();
     let pages = Pages::Node(if common.unlike { page.unlike() } else { page });
     let now = Timestamp::from_millis(now_ms());
-    let store = Store::open(data, &Options::new(now, 1))?;
+    let options = Options::new(now, 1);
+    let store = Store::open(data, &options)?;
     let targets: Vec<Labels> = (0..common.targets).map(target_labels).collect();
     let (mut feed, mut appender) = (Feed::new(&store, &targets)?, store.appender()?);
     let interval = Duration::from_secs(common.interval_seconds);
@@ -40,7 +38,7 @@ pub(crate) fn make_history(common: &Common, data: &Path, seconds: u64) -> Result
         }
         store.commit(batch)?;
     }
-    while let Some(settle) = store.settle_due(now, Duration::from_secs(LATE_SECONDS), SETTLE_BYTES)? {
+    while let Some(settle) = store.settle_due(now, Duration::from_secs(LATE_SECONDS), options.memory.settle_bytes)? {
         settle.run()?;
     }
     store.sync()?;

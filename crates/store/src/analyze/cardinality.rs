@@ -96,10 +96,9 @@ impl Store {
             let end = known.min(next + TURN_METRICS);
             let metrics: Vec<u32> = (next..end).collect();
             let targets = index.targets_of(&metrics, Bucket::MIN, Bucket::MAX);
-            metrics
-                .iter()
-                .zip(targets)
-                .for_each(|(metric, targets)| counts.add_metric(&index, MetricId(*metric), &targets));
+            for (metric, targets) in metrics.iter().zip(&targets) {
+                counts.add_metric(&index, MetricId(*metric), targets);
+            }
             next = end;
             if next == known {
                 break;

@@ -178,14 +178,7 @@ impl<'a> BlockWriter<'a> {
         }
         put_varint(out, self.line_ups.len() as u64);
         for line_up in self.line_ups.drain(..) {
-            match line_up.present {
-                u64::MAX => out.push(ALL),
-                one if one.is_power_of_two() => out.push(one.trailing_zeros() as u8),
-                some => {
-                    out.push(BITMAP);
-                    out.extend_from_slice(&some.to_le_bytes());
-                }
-            }
+            put_present(out, line_up.present);
             for (pattern, first) in line_up.times {
                 put_varint(out, used.partition_point(|known| *known < pattern) as u64);
                 put_varint(out, zigzag(first.wrapping_sub(self.start)));
@@ -276,12 +269,30 @@ impl<'a> Block<'a> {
     }
 }
 
+/// Appends who of a group is there: all, one, or some. It begins with a byte of at most 65.
+pub(crate) fn put_present(out: &mut Vec<u8>, present: u64) {
+    match present {
+        u64::MAX => out.push(ALL),
+        one if one.is_power_of_two() => out.push(one.trailing_zeros() as u8),
+        some => {
+            out.push(BITMAP);
+            out.extend_from_slice(&some.to_le_bytes());
+        }
+    }
+}
+
+/// Reads what [`put_present`] appended, after its first byte.
+pub(crate) fn read_present(first: u8, from: &mut Reader<'_>) -> Option<u64> {
+    match first {
+        ALL => Some(u64::MAX),
+        BITMAP => from.array().map(u64::from_le_bytes),
+        place => 1u64.checked_shl(u32::from(place)),
+    }
+}
+
 fn read_line_up(from: &mut Reader<'_>, start: i64) -> Option<LineUp> {
-    let present = match from.byte()? {
-        ALL => u64::MAX,
-        BITMAP => u64::from_le_bytes(from.array()?),
-        place => 1u64.checked_shl(u32::from(place))?,
-    };
+    let first = from.byte()?;
+    let present = read_present(first, from)?;
     let mut time = || Some((u32::try_from(from.varint()?).ok()?, from.signed()?.wrapping_add(start)));
     let times = (0..present.count_ones()).map(|_| time()).collect::<Option<_>>()?;
     Some(LineUp { present, times })

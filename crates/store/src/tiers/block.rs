@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::pieces::Piece;
 use super::timing::{RowTimes, Times, read_timing, timing};
 use super::values::SpanValues;
+use crate::raw::block::{put_present, read_present};
 use crate::raw::bytes::{Reader, put_varint, zigzag};
 use crate::raw::coder::{Decoder, Encoder};
 use crate::raw::key::GROUP_TARGETS;
@@ -15,9 +16,7 @@ use crate::raw::key::GROUP_TARGETS;
 const FLOATS: u8 = 0;
 const FLOATS_AT_ROW_TIMES: u8 = 1;
 
-/// Who has a metric: all targets, some, those of the metric before, or else the one at this place.
-const ALL: u8 = 64;
-const BITMAP: u8 = 65;
+/// Stands for who had the metric before, where blocks of samples say who is there.
 const AS_BEFORE: u8 = 66;
 
 /// Which steps a block is about, and what its times count from.
@@ -131,23 +130,13 @@ impl SpanBlockWriter {
 }
 
 fn put_who(out: &mut Vec<u8>, present: u64, before: u64) {
-    match present {
-        _ if present == before => out.push(AS_BEFORE),
-        u64::MAX => out.push(ALL),
-        one if one.is_power_of_two() => out.push(one.trailing_zeros() as u8),
-        some => {
-            out.push(BITMAP);
-            out.extend_from_slice(&some.to_le_bytes());
-        }
-    }
+    if present == before { out.push(AS_BEFORE) } else { put_present(out, present) }
 }
 
 fn read_who(from: &mut Reader<'_>, before: u64) -> Option<u64> {
     match from.byte()? {
-        ALL => Some(u64::MAX),
-        BITMAP => Some(u64::from_le_bytes(from.array()?)),
         AS_BEFORE => Some(before),
-        place => 1u64.checked_shl(u32::from(place)),
+        first => read_present(first, from),
     }
 }
 
