@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use firetower_daemon::{Listener, Names, Surroundings};
+use firetower_store::DataDirectory;
 use firetower_topology::{Datacenter, Node, Retention, Topology};
 use tokio_util::sync::CancellationToken;
 
@@ -109,7 +110,7 @@ pub(crate) async fn secondary(
         reload: setup.read_again(),
         topology: setup.topology,
         node: setup.node,
-        data: setup.data,
+        data: DataDirectory::Folder(setup.data),
         block,
         grace: setup.grace,
     };
@@ -130,7 +131,7 @@ pub(crate) async fn standalone(setup: StandaloneSetup, cancel: CancellationToken
         base,
         http: listen(&setup.http).await?,
         reload: Arc::new(read_again),
-        data: setup.data,
+        data: DataDirectory::Folder(setup.data),
         retention: setup.retention,
         store_memory: setup.store_memory,
         block: setup.block,
@@ -150,7 +151,7 @@ pub(crate) async fn primary(setup: MonitorSetup, cancel: CancellationToken) -> a
         reload: setup.read_again(),
         topology: setup.topology,
         node: setup.node,
-        data: setup.data,
+        data: DataDirectory::Folder(setup.data),
         grace: setup.grace,
     };
     Ok(firetower_primary::run(setup, cancel).await?)
@@ -165,7 +166,7 @@ pub(crate) async fn global(setup: MonitorSetup, cancel: CancellationToken) -> an
         reload: setup.read_again(),
         topology: setup.topology,
         node: setup.node,
-        data: setup.data,
+        data: DataDirectory::Folder(setup.data),
         grace: setup.grace,
     };
     Ok(firetower_global::run(setup, cancel).await?)

@@ -1,7 +1,6 @@
 //! The wiring of a global aggregator.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use firetower_api::{Common, Readiness, Reload, common, global, reload_on_signal,
 use firetower_daemon::{Ended, Listener, Surroundings, Tasks, blocking};
 use firetower_model::{NodeStatus, Role};
 use firetower_relay::{ExposedStatus, Identity, RelayMetrics, keep, maintain_rows};
-use firetower_store::{Memory, Options, Store};
+use firetower_store::{DataDirectory, Memory, Options, Store};
 use firetower_topology::{Node, Topology};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
@@ -31,7 +30,7 @@ pub struct Setup {
     /// Itself in it.
     pub node: Node,
     /// Its data directory.
-    pub data: PathBuf,
+    pub data: DataDirectory,
     /// Where HTTP is answered.
     pub http: Listener,
     /// Where primaries are taken.
@@ -52,7 +51,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let now = clock.now();
     let options =
         Options { memory: Memory::of(topology.store_memory), ..Options::new(now, surroundings.random.next_u64()) };
-    let store = blocking(|| Store::open(&data, &options))?;
+    let store = blocking(|| Store::open_in(&data, &options))?;
     let mut status = NodeStatus::silent(&node.name, Role::Global, "", "", http.local_address());
     status.targets = store.health_counts();
     let status = watch::Sender::new(status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), now));

@@ -11,7 +11,7 @@ use firetower_relay::{
     ExposedKept, ExposedStatus, Identity, Link, Outlet, ParentEvent, RelayMetrics, keep, maintain_rows,
 };
 use firetower_scrape::{Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, Tls, discover};
-use firetower_store::{Memory, Options, Store};
+use firetower_store::{DataDirectory, Memory, Options, Store};
 use firetower_topology::{Datacenter, Node, ScrapeConfig, Topology};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
@@ -39,7 +39,7 @@ pub struct Setup {
     /// Folder that target files are looked for under.
     pub base: PathBuf,
     /// Its data directory.
-    pub data: PathBuf,
+    pub data: DataDirectory,
     /// Where HTTP is answered.
     pub http: Listener,
     /// Where secondaries are taken.
@@ -66,7 +66,7 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let (clock, now) = (surroundings.clock.clone(), surroundings.clock.now());
     let options =
         Options { memory: Memory::of(topology.store_memory), ..Options::new(now, surroundings.random.next_u64()) };
-    let store = blocking(|| Store::open(&data, &options))?;
+    let store = blocking(|| Store::open_in(&data, &options))?;
     let parents: Vec<String> = topology.globals.iter().map(|global| global.name.clone()).collect();
     let outlet = Outlet::open(&store, &parents)?;
     let place = (&datacenter.region, &datacenter.name);

@@ -12,7 +12,7 @@ use firetower_scrape::{
     Buffers, Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, PageShapes, ScrapeMetrics,
     Scraper, Tls, discover,
 };
-use firetower_store::{Batch, Memory, Options, Store};
+use firetower_store::{Batch, DataDirectory, Memory, Options, Store};
 use firetower_topology::{Datacenter, Node, Retention, ScrapeConfig, Topology};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -45,7 +45,7 @@ pub struct Setup {
     /// Folder that files of secrets are looked for under.
     pub base: PathBuf,
     /// Its data directory.
-    pub data: PathBuf,
+    pub data: DataDirectory,
     /// How much time a block of raw samples covers in a new data directory, if not as usual.
     pub block: Option<Duration>,
     /// Where HTTP is answered.
@@ -65,7 +65,7 @@ pub struct StandaloneSetup {
     /// Folder that files of targets and secrets are looked for under.
     pub base: PathBuf,
     /// Its data directory.
-    pub data: PathBuf,
+    pub data: DataDirectory,
     /// How much time a block of raw samples covers in a new data directory, if not as usual.
     pub block: Option<Duration>,
     /// How long data is kept.
@@ -407,7 +407,7 @@ async fn scrape(
 }
 
 fn open_store(
-    data: &std::path::Path,
+    data: &DataDirectory,
     block: Option<Duration>,
     memory: Memory,
     surroundings: &Surroundings,
@@ -417,7 +417,7 @@ fn open_store(
     if let Some(block) = block {
         options.bucket = block;
     }
-    Store::open(data, &options)
+    Store::open_in(data, &options)
 }
 
 fn persisted_assignment(store: &Store) -> Result<Option<Assignment>, Error> {

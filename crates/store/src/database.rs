@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_model::{Incarnation, Timestamp};
-use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompactionStyle, ReadOptions, UniversalCompactOptions,
-    WriteBatch, WriteOptions,
-};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompactionStyle, UniversalCompactOptions};
 
+use crate::engine::{Engine, Family, ModelDisk, ReadOptions, WriteBatch};
 use crate::error::Error;
 use crate::raw::{Raw, Touched};
 use crate::tree::Tree;
@@ -53,6 +51,8 @@ const HINTED_BY_TARGET: &str = "memtable_insert_with_hint_prefix_extractor=rocks
 const MEMORY_BYTES: u64 = 160 << 20;
 /// Memory for blocks read from disk by whoever only reads, in bytes.
 const READ_ONLY_CACHE_BYTES: usize = 16 << 20;
+/// What a store in memory is called in messages.
+const MODEL_PATH: &str = "model";
 const FORMAT_KEY: &[u8] = b"format";
 const INCARNATION_KEY: &[u8] = b"incarnation";
 
@@ -95,12 +95,21 @@ impl Memory {
     }
 }
 
+/// Where a store lies.
+#[derive(Clone, Debug)]
+pub enum DataDirectory {
+    /// A folder, for RocksDB.
+    Folder(PathBuf),
+    /// A disk in memory, for the simulation.
+    Model(ModelDisk),
+}
+
 /// One data directory.
 ///
 /// Cheap to clone; clones share the database.
 #[derive(Clone)]
 pub struct Store {
-    pub(crate) db: Arc<DB>,
+    pub(crate) db: Arc<Engine>,
     pub(crate) tree: Arc<Tree>,
     pub(crate) raw: Arc<Raw>,
     path: PathBuf,
@@ -108,9 +117,9 @@ pub struct Store {
 }
 
 /// How to read what is not soon read again: it takes no room from what is.
-pub(crate) fn read_once() -> ReadOptions {
+pub(crate) fn read_once<'a>() -> ReadOptions<'a> {
     let mut options = ReadOptions::default();
-    options.fill_cache(false);
+    options.skip_cache();
     options
 }
 
@@ -119,6 +128,17 @@ pub(crate) fn read_once() -> ReadOptions {
 pub struct Batch(pub(crate) WriteBatch, pub(crate) Touched);
 
 impl Store {
+    /// Opens a data directory, wherever it lies.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_in(directory: &DataDirectory, options: &Options) -> Result<Store, Error> {
+        match directory {
+            DataDirectory::Folder(path) => Store::open(path, options),
+            DataDirectory::Model(disk) => Store::load(Engine::Model(disk.open()), Path::new(MODEL_PATH), options),
+        }
+    }
+
     /// Opens the data directory `path`, making it if there is none.
     ///
     /// # Errors
@@ -146,7 +166,7 @@ impl Store {
             families.push(ColumnFamilyDescriptor::new(name, family));
         }
         let db = DB::open_cf_descriptors(&db_options, path, families).map_err(open)?;
-        Store::load(db, path, options)
+        Store::load(Engine::Rocks(db), path, options)
     }
 
     /// Opens the data directory `path` for reading, also beside the process that has it open.
@@ -171,10 +191,10 @@ impl Store {
         let families = FAMILIES.map(|(name, is_compressed)| (name, options(is_compressed)));
         let db_options = rocksdb::Options::default();
         let db = DB::open_cf_with_opts_for_read_only(&db_options, path, families, false).map_err(open)?;
-        Store::load(db, path, &Options::new(Timestamp::MIN, 0))
+        Store::load(Engine::Rocks(db), path, &Options::new(Timestamp::MIN, 0))
     }
 
-    fn load(db: DB, path: &Path, options: &Options) -> Result<Store, Error> {
+    fn load(db: Engine, path: &Path, options: &Options) -> Result<Store, Error> {
         let incarnation = check_format(&db, path, options)?;
         let tree = Arc::new(Tree::load(&db)?);
         let raw = Arc::new(Raw::load(&db, options.bucket)?);
@@ -198,7 +218,7 @@ impl Store {
     pub fn commit(&self, batch: Batch) -> Result<(), Error> {
         self.raw.names.flush(&self.db)?;
         let _passed = self.raw.gate.enter(&batch.1)?;
-        self.db.write_opt(batch.0, &WriteOptions::default()).map_err(Error::at("write a batch"))
+        self.db.write(batch.0).map_err(Error::at("write a batch"))
     }
 
     /// Makes everything committed so far survive a power loss.
@@ -206,11 +226,11 @@ impl Store {
     /// # Errors
     /// If the disk cannot take it.
     pub fn sync(&self) -> Result<(), Error> {
-        self.db.flush_wal(true).map_err(Error::at("sync the log"))
+        self.db.sync().map_err(Error::at("sync the log"))
     }
 
-    pub(crate) fn family(&self, name: &'static str) -> &rocksdb::ColumnFamily {
-        self.db.cf_handle(name).expect("every family is made at open")
+    pub(crate) fn family(&self, name: &'static str) -> Family<'_> {
+        self.db.family(name)
     }
 }
 
@@ -247,17 +267,15 @@ fn merge_seldom(options: &mut rocksdb::Options) {
     options.set_level_zero_stop_writes_trigger(8 * ROW_FILES);
 }
 
-fn check_format(db: &DB, path: &Path, options: &Options) -> Result<Incarnation, Error> {
-    let meta = db.cf_handle("meta").expect("every family is made at open");
+fn check_format(db: &Engine, path: &Path, options: &Options) -> Result<Incarnation, Error> {
+    let meta = db.family("meta");
     let read = |key| db.get_cf(meta, key).map_err(Error::at("read the format"));
     let Some(found) = read(FORMAT_KEY)? else {
         let incarnation = Incarnation { created: options.now, random: options.random };
         let mut batch = WriteBatch::default();
         batch.put_cf(meta, FORMAT_KEY, FORMAT_VERSION.to_be_bytes());
         batch.put_cf(meta, INCARNATION_KEY, incarnation.to_bytes());
-        let mut durable = WriteOptions::default();
-        durable.set_sync(true);
-        db.write_opt(batch, &durable).map_err(Error::at("write the format"))?;
+        db.write_synced(batch).map_err(Error::at("write the format"))?;
         return Ok(incarnation);
     };
     let found = u32::from_be_bytes(found.try_into().map_err(|_| Error::corrupt("format", FORMAT_KEY))?);

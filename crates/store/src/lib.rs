@@ -5,6 +5,7 @@
 
 mod analyze;
 mod database;
+mod engine;
 mod error;
 mod raw;
 mod tiers;
@@ -12,7 +13,8 @@ mod tree;
 mod usage;
 
 pub use analyze::{Analysis, Cardinality, LabelCount, PairCount, TargetCount, TierExtent};
-pub use database::{Batch, Memory, Options, Store};
+pub use database::{Batch, DataDirectory, Memory, Options, Store};
+pub use engine::ModelDisk;
 pub use error::Error;
 pub use raw::{Appended, Appender, Bucket, LastRow, LooseSample, ScrapeRow, ScrapeRows, Settle, StoreStats};
 pub use tiers::{Cutoffs, Retire};

@@ -39,9 +39,8 @@ mod tests;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rocksdb::{DB, WriteBatch};
-
 use crate::database::Store;
+use crate::engine::{Engine, WriteBatch};
 use crate::error::Error;
 
 pub use appender::{Appended, Appender, LastRow};
@@ -103,8 +102,8 @@ pub struct StoreStats {
 
 impl Raw {
     /// Reads back what is held in memory; a store without buckets gets those of `length`.
-    pub(crate) fn load(db: &DB, length: Duration) -> Result<Raw, Error> {
-        let meta = db.cf_handle("meta").expect("every family is made at open");
+    pub(crate) fn load(db: &Engine, length: Duration) -> Result<Raw, Error> {
+        let meta = db.family("meta");
         let read = |key| db.get_cf(meta, key).map_err(Error::at("read how time is cut"));
         let length = match read(LENGTH_KEY)? {
             Some(millis) => {

@@ -17,9 +17,10 @@ pub(crate) mod windows;
 
 use std::sync::{Mutex, RwLock};
 
-use rocksdb::{ColumnFamily, DB, IteratorMode, PrefixRange, ReadOptions};
+use rocksdb::PrefixRange;
 
 use crate::database::{Batch, Store};
+use crate::engine::{Engine, ReadOptions};
 use crate::error::Error;
 use crate::tree::dictionary::Dictionary;
 use crate::tree::health::HealthBook;
@@ -44,7 +45,7 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// Reads back what is held in memory.
-    pub(crate) fn load(db: &DB) -> Result<Tree, Error> {
+    pub(crate) fn load(db: &Engine) -> Result<Tree, Error> {
         Ok(Tree {
             dictionary: RwLock::new(Dictionary::load(db)?),
             datacenters: RwLock::new(Datacenters::load(db)?),
@@ -55,15 +56,11 @@ impl Tree {
     }
 }
 
-fn family<'a>(db: &'a DB, name: &'static str) -> &'a ColumnFamily {
-    db.cf_handle(name).expect("every family is made at open")
-}
-
 /// Reads all keys that start with `prefix`, in order.
-fn scan<'a>(db: &'a DB, name: &'static str, prefix: &[u8]) -> impl Iterator<Item = Result<Pair, Error>> + 'a {
+fn scan<'a>(db: &'a Engine, name: &'static str, prefix: &[u8]) -> impl Iterator<Item = Result<Pair, Error>> + 'a {
     let mut options = ReadOptions::default();
     options.set_iterate_range(PrefixRange(prefix));
-    let pairs = db.iterator_cf_opt(family(db, name), options, IteratorMode::Start);
+    let pairs = db.pairs_cf(db.family(name), options);
     pairs.map(|pair| pair.map_err(Error::at("read a table of the tree")))
 }
 

@@ -1,6 +1,6 @@
 //! What the data directory takes.
 
-use rocksdb::{FlushOptions, properties};
+use rocksdb::properties;
 
 use crate::database::{FAMILIES, Store};
 use crate::error::Error;
@@ -38,9 +38,6 @@ impl Store {
     /// # Errors
     /// If the disk cannot take it.
     pub fn flush(&self) -> Result<(), Error> {
-        let mut options = FlushOptions::default();
-        options.set_wait(true);
-        let families: Vec<&rocksdb::ColumnFamily> = FAMILIES.iter().map(|(name, _)| self.family(name)).collect();
-        self.db.flush_cfs_opt(&families, &options).map_err(Error::at("flush"))
+        self.db.flush().map_err(Error::at("flush"))
     }
 }

@@ -1,9 +1,9 @@
 //! Finding the buckets in which there is anything, and the blocks of one.
 
 use firetower_model::MetricId;
-use rocksdb::{DBAccess, DBRawIteratorWithThreadMode};
 
 use crate::database::Store;
+use crate::engine::RawIterator;
 use crate::error::Error;
 use crate::raw::key::{Bucket, Group, block_key, read_block_key};
 
@@ -11,11 +11,7 @@ use crate::raw::key::{Bucket, Group, block_key, read_block_key};
 pub(crate) const SAMPLE_FAMILIES: [&str; 3] = ["raw_rows", "raw_blocks", "raw_loose"];
 
 /// Returns the buckets from `first` to `last` that `entries` has anything in, leaping from one to the next.
-pub(crate) fn buckets_in<D: DBAccess>(
-    mut entries: DBRawIteratorWithThreadMode<'_, D>,
-    first: Bucket,
-    last: Bucket,
-) -> Result<Vec<Bucket>, Error> {
+pub(crate) fn buckets_in(mut entries: RawIterator<'_>, first: Bucket, last: Bucket) -> Result<Vec<Bucket>, Error> {
     let mut found = Vec::new();
     let mut next = Some(first);
     while let Some(from) = next {
@@ -33,8 +29,8 @@ pub(crate) fn buckets_in<D: DBAccess>(
 
 /// Finds the block that has `metric`, if any of the group has: blocks are under the first of their metrics. Returns that
 /// and the block.
-pub(crate) fn find_block<'a, D: DBAccess>(
-    entries: &'a mut DBRawIteratorWithThreadMode<'_, D>,
+pub(crate) fn find_block<'a>(
+    entries: &'a mut RawIterator<'_>,
     (bucket, group, metric): (Bucket, Group, MetricId),
 ) -> Result<Option<(MetricId, &'a [u8])>, Error> {
     entries.seek_for_prev(block_key(bucket, group, metric));

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use firetower_model::{Kind, Labels, MetricId, ShapeId, TargetId};
-use rocksdb::{DB, IteratorMode, WriteBatch};
 
 use crate::database::{Store, read_once};
+use crate::engine::{Engine, WriteBatch};
 use crate::error::Error;
 use crate::raw::bytes::{Reader, put_varint};
 use crate::raw::index::Index;
@@ -33,13 +33,14 @@ pub(crate) struct Dictionary {
 
 impl Dictionary {
     /// Reads everything in `names`.
-    pub(crate) fn load(db: &DB) -> Result<Dictionary, Error> {
-        let names = db.cf_handle("names").expect("every family is made at open");
+    pub(crate) fn load(db: &Engine) -> Result<Dictionary, Error> {
+        let names = db.family("names");
         let mut index = Index::default();
         let order = [METRIC, TARGET, SHAPE, ROWS, LONE];
         for kind in order {
-            let mode = IteratorMode::From(&[kind], rocksdb::Direction::Forward);
-            for entry in db.iterator_cf_opt(names, read_once(), mode) {
+            let mut options = read_once();
+            options.set_iterate_lower_bound([kind]);
+            for entry in db.pairs_cf(names, options) {
                 let (key, value) = entry.map_err(Error::at("read names"))?;
                 if key.first() != Some(&kind) {
                     break;
@@ -59,7 +60,7 @@ impl Dictionary {
     }
 
     /// Writes what is pending; whatever is written afterwards may name it.
-    pub(crate) fn flush(&self, db: &DB) -> Result<(), Error> {
+    pub(crate) fn flush(&self, db: &Engine) -> Result<(), Error> {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if pending.is_empty() {
             return Ok(());

@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use firetower_model::{MetricId, Sample, TargetId, TimeRange};
-use rocksdb::ReadOptions;
 
 use crate::database::{Batch, Store};
+use crate::engine::ReadOptions;
 use crate::error::Error;
 use crate::raw::key::{Bucket, loose_key, read_loose_key};
 

@@ -5,9 +5,9 @@ use std::collections::hash_map::Entry;
 
 use firetower_model::sample::STALE_BITS;
 use firetower_model::{TargetId, Timestamp};
-use rocksdb::{DB, DBRawIteratorWithThreadMode};
 
 use crate::database::{Store, read_once};
+use crate::engine::RawIterator;
 use crate::error::Error;
 use crate::raw::appender::{Appender, Last};
 use crate::raw::key::{Bucket, read_row_key, row_key};
@@ -39,9 +39,7 @@ impl Store {
     }
 }
 
-type RowIterator<'a> = DBRawIteratorWithThreadMode<'a, DB>;
-
-fn key_here(rows: &RowIterator<'_>) -> Result<Option<(Bucket, TargetId, Timestamp)>, Error> {
+fn key_here(rows: &RawIterator<'_>) -> Result<Option<(Bucket, TargetId, Timestamp)>, Error> {
     let Some(key) = rows.key() else {
         return rows.status().map(|()| None).map_err(Error::at("read rows"));
     };
@@ -49,7 +47,7 @@ fn key_here(rows: &RowIterator<'_>) -> Result<Option<(Bucket, TargetId, Timestam
 }
 
 /// Reads the target's row that `rows` stands at, from its keyframe on.
-fn read_last(rows: &mut RowIterator<'_>, bucket: Bucket, target: TargetId, at: Timestamp) -> Result<Last, Error> {
+fn read_last(rows: &mut RawIterator<'_>, bucket: Bucket, target: TargetId, at: Timestamp) -> Result<Last, Error> {
     while rows.value().is_some_and(|row| !is_keyframe(row)) {
         rows.prev();
     }

@@ -1,9 +1,9 @@
 //! Reading scrapes back, in time order.
 
 use firetower_model::{ShapeId, TargetId, TimeRange, Timestamp};
-use rocksdb::{DB, DBRawIteratorWithThreadMode, ReadOptions};
 
 use crate::database::{Store, read_once};
+use crate::engine::{RawIterator, ReadOptions};
 use crate::error::Error;
 use crate::raw::key::{Bucket, BucketLength, read_row_key, row_key};
 use crate::raw::row::{RowState, is_keyframe};
@@ -23,7 +23,7 @@ pub struct ScrapeRow<'a> {
 
 /// A target's rows inside a range, in time order.
 pub struct ScrapeRows<'a> {
-    entries: DBRawIteratorWithThreadMode<'a, DB>,
+    entries: RawIterator<'a>,
     /// First bucket that may have rows.
     first: Bucket,
     length: BucketLength,
@@ -50,7 +50,7 @@ impl Store {
 
 impl<'a> ScrapeRows<'a> {
     /// Makes a reader of nothing, until it is started; it will see no rows before `first`.
-    pub(crate) fn new(store: &'a Store, mut options: ReadOptions, first: Bucket) -> ScrapeRows<'a> {
+    pub(crate) fn new(store: &'a Store, mut options: ReadOptions<'a>, first: Bucket) -> ScrapeRows<'a> {
         // Otherwise it would wade through rows that were settled and not yet compacted away.
         options.set_iterate_lower_bound(first.to_bytes());
         let entries = store.db.raw_iterator_cf_opt(store.family("raw_rows"), options);

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use firetower_model::sample::STALE_BITS;
 use firetower_model::{Labels, Matcher, STALE, Sample, Select, Series, TargetId, TimeRange, Timestamp};
-use rocksdb::{DB, DBPinnableSlice, DBRawIteratorWithThreadMode, ReadOptions, SnapshotWithThreadMode};
 
 use crate::database::Store;
+use crate::engine::{Pinned, RawIterator, ReadOptions, Snapshot};
 use crate::error::Error;
 use crate::raw::block::Block;
 use crate::raw::buckets::{buckets_in, find_block};
@@ -62,7 +62,7 @@ fn slice(found: &[Candidate]) -> &[Candidate] {
 /// The store at one moment, and where in it there is something to read.
 pub(crate) struct Reader<'a> {
     pub(crate) store: &'a Store,
-    snapshot: SnapshotWithThreadMode<'a, DB>,
+    snapshot: Snapshot<'a>,
     pub(crate) range: TimeRange,
     /// First bucket that may have rows.
     pub(crate) unsettled: Bucket,
@@ -109,7 +109,7 @@ impl<'a> Reader<'a> {
         buckets_in(self.entries(family), first, last)
     }
 
-    pub(crate) fn entries(&self, family: &'static str) -> DBRawIteratorWithThreadMode<'_, DB> {
+    pub(crate) fn entries(&self, family: &'static str) -> RawIterator<'_> {
         self.snapshot.raw_iterator_cf(self.store.family(family))
     }
 
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the value under `key`.
-    pub(crate) fn get(&self, family: &'static str, key: &[u8]) -> Result<Option<DBPinnableSlice<'_>>, Error> {
+    pub(crate) fn get(&self, family: &'static str, key: &[u8]) -> Result<Option<Pinned<'_>>, Error> {
         self.snapshot.get_pinned_cf(self.store.family(family), key).map_err(Error::at("read a block"))
     }
 

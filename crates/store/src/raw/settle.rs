@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use firetower_model::{MetricId, SpanTier, TargetId, Timestamp};
-use rocksdb::{ReadOptions, WriteBatch, WriteOptions};
 
 use crate::database::{Store, read_once};
+use crate::engine::{ReadOptions, WriteBatch};
 use crate::error::Error;
 use crate::raw::block::{BlockWriter, MetricColumns, Patterns};
 use crate::raw::column::ColumnWriter;
@@ -234,9 +234,7 @@ impl Settle {
         }
         writer.finish().into_iter().for_each(&mut put);
         // The rows are there until the blocks are in files: what a crash takes of these is made again.
-        let mut unlogged = WriteOptions::default();
-        unlogged.disable_wal(true);
-        self.store.db.write_opt(batch, &unlogged).map_err(Error::at("write blocks"))
+        self.store.db.write_unlogged(batch).map_err(Error::at("write blocks"))
     }
 
     /// Adds the series of `target` to the columns of `metrics`.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use firetower_model::sample::STALE_BITS;
 use firetower_model::{MetricId, STALE, ShapeId, TargetId, Timestamp};
-use rocksdb::{DB, DBRawIteratorWithThreadMode};
 
 use crate::database::{Store, read_once};
+use crate::engine::RawIterator;
 use crate::error::Error;
 use crate::raw::key::{Bucket, Group, read_row_key, row_key};
 use crate::raw::row::{RowState, is_keyframe, keyframe_shape};
@@ -139,7 +139,7 @@ impl TargetColumns {
 }
 
 /// Returns the rows of the targets from `first` to `last`, both inclusive, in `bucket`.
-fn entries(store: &Store, bucket: Bucket, first: TargetId, last: TargetId) -> DBRawIteratorWithThreadMode<'_, DB> {
+fn entries(store: &Store, bucket: Bucket, first: TargetId, last: TargetId) -> RawIterator<'_> {
     let mut options = read_once();
     options.set_iterate_lower_bound(row_key(bucket, first, Timestamp::MIN));
     let after = match (last.0.checked_add(1), bucket.checked_next()) {

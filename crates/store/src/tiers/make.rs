@@ -1,13 +1,13 @@
 //! Making the spans of a bucket: while it is settled, and again when samples came afterwards.
 
 use firetower_model::{MetricId, SpanTier};
-use rocksdb::WriteBatch;
 
 use super::block::{Place, SpanBlockWriter};
 use super::pieces::{Piece, cut, roll_up};
 use super::timing::{RowTimes, times};
 use super::{family, step_ms};
 use crate::database::Store;
+use crate::engine::WriteBatch;
 use crate::raw::key::{Bucket, Group, block_key};
 
 /// Stands in a block's key where the times of rows are kept; metrics do not get that far.

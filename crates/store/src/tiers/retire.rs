@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use firetower_model::{MetricId, SpanTier, TargetId, Timestamp};
-use rocksdb::WriteBatch;
 
 use super::block::{Place, SpanBlock};
 use super::make::{ROW_TIMES, SpanWriters};
 use super::timing::RowTimes;
 use super::{family, step_ms};
 use crate::database::{FAMILIES, Store, read_once};
+use crate::engine::WriteBatch;
 use crate::error::Error;
 use crate::raw::block::Block;
 use crate::raw::buckets::{SAMPLE_FAMILIES, buckets_in, find_block};

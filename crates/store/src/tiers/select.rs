@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use firetower_model::{Matcher, Sample, SelectSpans, Span, SpanSeries, SpanTier, TimeRange, Timestamp};
-use rocksdb::{DB, DBRawIteratorWithThreadMode};
 
 use super::block::{Place, SpanBlock};
 use super::make::ROW_TIMES;
@@ -11,6 +10,7 @@ use super::pieces::{Piece, cut, join, roll_up};
 use super::timing::RowTimes;
 use super::{family, step_ms};
 use crate::database::Store;
+use crate::engine::RawIterator;
 use crate::error::Error;
 use crate::raw::buckets::find_block;
 use crate::raw::candidates::Candidate;
@@ -157,7 +157,7 @@ impl<'a> SpanReader<'a> {
         &self,
         (bucket, place): (Bucket, Place),
         (mut rest, pairs): (&[usize], &[Candidate]),
-        entries: &mut DBRawIteratorWithThreadMode<'_, DB>,
+        entries: &mut RawIterator<'_>,
         kept: &mut [Pieces],
     ) -> Result<(), Error> {
         let (mut row_times, no_rows) = (None, RowTimes::default());

@@ -5,12 +5,12 @@ mod learned;
 use std::collections::HashMap;
 
 use firetower_model::{Labels, RowId};
-use rocksdb::{DB, WriteBatch};
 
 use crate::database::Store;
+use crate::engine::{Engine, WriteBatch};
 use crate::error::Error;
 use crate::tree::dictionary::learned::Learned;
-use crate::tree::{UNPOISONED, family, scan};
+use crate::tree::{UNPOISONED, scan};
 
 const FAMILY: &str = "row_keys";
 const OWN: u8 = b'k';
@@ -27,7 +27,7 @@ pub(crate) struct Dictionary {
 }
 
 impl Dictionary {
-    pub(crate) fn load(db: &DB) -> Result<Dictionary, Error> {
+    pub(crate) fn load(db: &Engine) -> Result<Dictionary, Error> {
         let learned = Learned::load(db)?;
         let mut own = Dictionary { keys: Vec::new(), ids: HashMap::new(), by_name: HashMap::new(), learned };
         for pair in scan(db, FAMILY, &[OWN]) {
@@ -60,7 +60,7 @@ impl Dictionary {
     }
 
     /// Returns an id for each of `keys`; new ones are written to `db` at once, and to memory only after that.
-    fn intern(&mut self, db: &DB, keys: &[Labels]) -> Result<Vec<RowId>, Error> {
+    fn intern(&mut self, db: &Engine, keys: &[Labels]) -> Result<Vec<RowId>, Error> {
         let mut fresh: Vec<&Labels> = Vec::new();
         let mut fresh_ids: HashMap<&Labels, RowId> = HashMap::new();
         let mut batch = WriteBatch::default();
@@ -75,7 +75,7 @@ impl Dictionary {
             if id.0 >= ROW_KEYS_MAX {
                 return Err(Error::Full { what: "row keys", max: ROW_KEYS_MAX });
             }
-            batch.put_cf(family(db, FAMILY), own_key(id), key.as_bytes());
+            batch.put_cf(db.family(FAMILY), own_key(id), key.as_bytes());
             fresh.push(key);
             fresh_ids.insert(key, id);
             ids.push(id);

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use firetower_model::{HealthCounts, HealthReport, NodeHealth, State, Timestamp};
-use rocksdb::DB;
 
 use crate::database::{Batch, Store};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::tree::codec::{Reader, put_signed, put_text, put_varint};
 use crate::tree::{UNPOISONED, scan};
@@ -55,7 +55,7 @@ pub(crate) struct HealthBook {
 }
 
 impl HealthBook {
-    pub(crate) fn load(db: &DB) -> Result<HealthBook, Error> {
+    pub(crate) fn load(db: &Engine) -> Result<HealthBook, Error> {
         let mut book = HealthBook { reporters: BTreeMap::new(), unhealthy: BTreeMap::new() };
         for pair in scan(db, FAMILY, &[]) {
             let (key, value) = pair?;

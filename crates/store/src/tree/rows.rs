@@ -11,14 +11,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use firetower_model::{Coverage, Epoch, JobDurations, Revision, Watermark, Window, WindowRows};
-use rocksdb::DB;
 
 use crate::database::{Batch, Store};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::tree::codec::{Reader, put_durations};
 use crate::tree::recent::Recent;
 use crate::tree::rows::key::{Place, Table};
-use crate::tree::{UNPOISONED, family, scan};
+use crate::tree::{UNPOISONED, scan};
 
 pub use crate::tree::rows::query::{RowAnswer, RowQuery, RowSeries, RowValue};
 pub use crate::tree::rows::roll::{ROLL_DELAY, Roll};
@@ -119,7 +119,7 @@ pub(crate) struct Datacenters {
 }
 
 impl Datacenters {
-    pub(crate) fn load(db: &DB) -> Result<Datacenters, Error> {
+    pub(crate) fn load(db: &Engine) -> Result<Datacenters, Error> {
         let mut datacenters = Datacenters { names: Vec::new(), ids: HashMap::new() };
         for pair in scan(db, NAMES_FAMILY, &[DATACENTER]) {
             let (key, value) = pair?;
@@ -252,7 +252,7 @@ impl Store {
         let id = u16::try_from(datacenters.names.len());
         let id = id.map_err(|_| Error::Full { what: "datacenters", max: DATACENTERS_MAX })?;
         let [high, low] = id.to_be_bytes();
-        let cf = family(&self.db, NAMES_FAMILY);
+        let cf = self.family(NAMES_FAMILY);
         self.db.put_cf(cf, [DATACENTER, high, low], name).map_err(Error::at("write a datacenter's id"))?;
         Ok(datacenters.add(name))
     }

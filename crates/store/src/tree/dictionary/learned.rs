@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use firetower_model::{Incarnation, Labels, RowId};
-use rocksdb::DB;
 
 use crate::database::{Batch, Store};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::tree::codec::{Reader, put_text, put_varint};
 use crate::tree::dictionary::ROW_KEYS_MAX;
@@ -20,7 +20,7 @@ pub(super) struct Learned {
 }
 
 impl Learned {
-    pub(super) fn load(db: &DB) -> Result<Learned, Error> {
+    pub(super) fn load(db: &Engine) -> Result<Learned, Error> {
         let mut learned = Learned { children: HashMap::new() };
         for pair in scan(db, FAMILY, &[CHILD]) {
             let (key, value) = pair?;

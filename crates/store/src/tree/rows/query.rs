@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use firetower_model::{Coverage, Cross, Labels, RowId, TimeRange, Timestamp, Window};
-use rocksdb::{DBRawIterator, ReadOptions, Snapshot};
 
 use crate::database::Store;
+use crate::engine::{RawIterator, ReadOptions, Snapshot};
 use crate::error::Error;
 use crate::tree::rows::key::{Place, Table, row_of_key};
 use crate::tree::rows::value::{decode_cross, decode_header, decode_tier_row};
@@ -188,7 +188,7 @@ impl Store {
 
 /// Returns the points of one row in one bucket, from `place` to the last of `windows`, that are of the windows' writing.
 fn row_points(
-    iterator: &mut DBRawIterator<'_>,
+    iterator: &mut RawIterator<'_>,
     place: Place,
     id: RowId,
     windows: &BTreeMap<u32, RowHeader>,

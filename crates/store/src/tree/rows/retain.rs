@@ -1,9 +1,9 @@
 //! The newest window, and dropping the oldest.
 
 use firetower_model::{Timestamp, Window};
-use rocksdb::{IteratorMode, ReadOptions};
 
 use crate::database::Store;
+use crate::engine::ReadOptions;
 use crate::error::Error;
 use crate::tree::rows::key::{Place, Table, bucket_key};
 use crate::tree::rows::value::decode_header;
@@ -63,7 +63,7 @@ impl Store {
     fn has_any(&self, first: &[u8], end: &[u8]) -> Result<bool, Error> {
         let mut options = ReadOptions::default();
         options.set_iterate_range(first.to_vec()..end.to_vec());
-        let mut pairs = self.db.iterator_cf_opt(self.family(FAMILY), options, IteratorMode::Start);
+        let mut pairs = self.db.pairs_cf(self.family(FAMILY), options);
         Ok(pairs.next().transpose().map_err(Error::at("look for old rows"))?.is_some())
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use firetower_model::{Coverage, Epoch, Revision, RowId, Timestamp, Watermark, Window};
-use rocksdb::{ReadOptions, Snapshot};
 
 use crate::database::{Batch, Store};
+use crate::engine::{ReadOptions, Snapshot};
 use crate::error::Error;
 use crate::tree::UNPOISONED;
 use crate::tree::rows::key::{Place, Table, mark_bound, row_of_key, step_number, step_of_mark, step_start};
@@ -47,7 +47,7 @@ impl Store {
         let mut marks: BTreeMap<(u32, u16), Vec<Box<[u8]>>> = BTreeMap::new();
         let mut options = ReadOptions::default();
         options.set_iterate_range(mark_bound(tier, 0).to_vec()..mark_bound(tier, step_number(tier, by)).to_vec());
-        let pairs = self.db.iterator_cf_opt(self.family(FAMILY), options, rocksdb::IteratorMode::Start);
+        let pairs = self.db.pairs_cf(self.family(FAMILY), options);
         for pair in pairs {
             let (key, _) = pair.map_err(Error::at("read marks of rows"))?;
             let step = step_of_mark(&key).ok_or_else(|| Error::corrupt("mark of rows", &key))?;
