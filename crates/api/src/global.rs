@@ -3,7 +3,7 @@
 mod durations;
 mod health;
 mod rows;
-mod status;
+pub(crate) mod status;
 
 use std::error;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The HTTP API of every monitor, cut into pieces that a role puts together.
 //!
 //! [`common`] is what all of them serve, [`query`] answers selectors from a monitor's raw series, [`spans`] from its tiers,
-//! [`tsdb`] says who has how many, [`kept`] which labels rows lack, [`global`] answers
-//! for the whole fleet, [`serve`] puts a router on a listener. Nothing here decides: it reads what it is handed
+//! [`tsdb`] says who has how many, [`kept`] which labels rows lack, [`monitor`] how one
+//! monitor is, [`global`] answers for the whole fleet, [`serve`] puts a router on a listener. Nothing here decides: it reads what it is handed
 //! and writes it down. It holds no state beyond the limits of a request.
 //!
 //! ```
@@ -22,6 +22,7 @@ mod error;
 mod global;
 mod json;
 mod kept;
+mod monitor;
 mod params;
 mod query;
 mod serve;
@@ -35,6 +36,7 @@ pub use global::{
     ReadError, ReadHealth, ReadRows, RowFound, RowTier, RowsAsked, RowsFound, ServiceInstance, global,
 };
 pub use kept::kept;
+pub use monitor::monitor;
 pub use query::query;
 pub use serve::serve;
 pub use spans::spans;

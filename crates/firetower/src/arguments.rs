@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Check a file and say what is wrong with it
     Check(CheckArguments),
     /// Show the whole tree
-    Status(Ask),
+    Status(StatusArguments),
     /// Show how many targets are well, and those that are not
     Health(HealthArguments),
     /// Ask a monitor for a selector: `up{job="node"}`, `up[10m]`
@@ -192,6 +192,15 @@ pub(crate) enum Output {
     Table,
     /// As the API gives it
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// Show what became of every raw sample at each hop instead; fails if an account does not close
+    #[arg(long)]
+    pub account: bool,
+    #[command(flatten)]
+    pub ask: Ask,
 }
 
 #[derive(Debug, Args)]

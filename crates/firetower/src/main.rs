@@ -43,7 +43,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Global(arguments) => run::global(arguments)?,
         Command::Agent(arguments) => run::agent(arguments)?,
         Command::Check(arguments) => return check::check(&arguments.what),
-        Command::Status(ask) => show::status(&ask)?,
+        Command::Status(arguments) => return show::status(&arguments),
         Command::Health(arguments) => show::health(&arguments)?,
         Command::Query(arguments) => show::query(&arguments)?,
         Command::Store { command } => store::store(&command)?,

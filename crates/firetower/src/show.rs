@@ -1,22 +1,32 @@
 //! `firetower status`, `health` and `query`: an answer as a table or as it came.
 
+mod account;
 mod health;
 mod query;
 mod status;
 
+use std::process::ExitCode;
+
 use serde_json::Value;
 
-use crate::arguments::{Ask, HealthArguments, Output, QueryArguments};
+use crate::arguments::{HealthArguments, Output, QueryArguments, StatusArguments};
 use crate::client::Client;
 use crate::output::print;
 
 pub(crate) use health::health_text;
 pub(crate) use status::status_text;
 
-/// Shows the whole tree.
-pub(crate) fn status(ask: &Ask) -> anyhow::Result<()> {
+/// Shows the whole tree, or what became of every raw sample in it.
+pub(crate) fn status(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
+    let StatusArguments { account, ask } = arguments;
     let body = Client::new(&ask.url).json("/api/v1/status", &[])?;
-    show(ask.output, &body, |body| status_text(&body["data"]))
+    if *account {
+        let book = account::book(&body["data"]);
+        show(ask.output, &book, account::account_text)?;
+        return Ok(if account::is_closed(&book) { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    show(ask.output, &body, |body| status_text(&body["data"]))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows the health of targets.

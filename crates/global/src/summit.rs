@@ -6,7 +6,7 @@ use std::time::Duration;
 use firetower_model::{
     Coverage, Generation, HealthReport, KeptLabels, NodeStatus, Role, Timestamp, Watermark, Window, WindowRows,
 };
-use firetower_relay::{Children, Error, Orders, Parent};
+use firetower_relay::{Audit, Children, Error, Orders, Parent};
 use firetower_store::{Batch, Put, Store};
 use firetower_wire::{Hello, Refusal, RefusalReason};
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ pub(crate) struct Summit {
     newest: BTreeMap<String, Newest>,
     weights: BTreeMap<Timestamp, BTreeMap<String, u64>>,
     status_due: Timestamp,
+    audit: Audit,
 }
 
 /// The newest window of one datacenter.
@@ -43,7 +44,8 @@ impl Summit {
         status: watch::Sender<NodeStatus>,
         now: Timestamp,
     ) -> Summit {
-        Summit { store, primaries, status, newest: BTreeMap::new(), weights: BTreeMap::new(), status_due: now }
+        let (newest, weights, audit) = (BTreeMap::new(), BTreeMap::new(), Audit::default());
+        Summit { store, primaries, status, newest, weights, status_due: now, audit }
     }
 
     fn renew_status(&mut self, children: &Children, now: Timestamp) {
@@ -65,6 +67,8 @@ impl Summit {
         self.status.send_modify(|status| {
             status.at = now;
             status.children = children.statuses(now);
+            status.received = children.received();
+            self.audit.look(&[], &status.received);
             status.targets = self.store.health_counts();
             status.active_series = series_below(&status.children);
             status.samples_per_second = rate;
@@ -144,6 +148,9 @@ impl Parent for Summit {
         self.store.put_health(batch, &report);
         Ok(())
     }
+
+    /// What is applied here goes nowhere: that it was received is all there is to count.
+    fn apply_unknown(&mut self, _batch: &mut Batch, _weight: u64) {}
 
     /// A primary's decisions are its own datacenter's: their rows say it all.
     fn apply_kept(&mut self, _batch: &mut Batch, _child: &str, _labels: KeptLabels) -> Result<(), Error> {

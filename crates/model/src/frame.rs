@@ -112,12 +112,22 @@ pub enum DropReason {
     IncarnationLost,
     /// The parent's data directory was lost with frames that it had acknowledged.
     ParentLost,
+    /// The frames were of a kind that the one who took them does not know.
+    UnknownKind,
+    /// A reason that a neighbour gives and this release does not know.
+    Other,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [DropReason; 4] =
-        [DropReason::OutboxFull, DropReason::LateUnmerged, DropReason::IncarnationLost, DropReason::ParentLost];
+    pub const ALL: [DropReason; 6] = [
+        DropReason::OutboxFull,
+        DropReason::LateUnmerged,
+        DropReason::IncarnationLost,
+        DropReason::ParentLost,
+        DropReason::UnknownKind,
+        DropReason::Other,
+    ];
 
     /// Returns the word for it in metrics and on the wire.
     pub fn as_str(self) -> &'static str {
@@ -126,6 +136,8 @@ impl DropReason {
             DropReason::LateUnmerged => "late_unmerged",
             DropReason::IncarnationLost => "incarnation_lost",
             DropReason::ParentLost => "parent_lost",
+            DropReason::UnknownKind => "unknown_kind",
+            DropReason::Other => "other",
         }
     }
 

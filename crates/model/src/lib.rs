@@ -51,6 +51,6 @@ pub use sample::{Kind, STALE, Sample, is_stale, step_increase};
 pub use select::{Matcher, Select, Series};
 pub use span::Span;
 pub use spans::{SelectSpans, SpanSeries, SpanTier};
-pub use status::{Account, NodeStatus, Role};
+pub use status::{Account, Claim, NodeStatus, Received, Role};
 pub use target::{OVER_LIMIT, Schedule, Target};
 pub use time::{TimeRange, Timestamp, Window};

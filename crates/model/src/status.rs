@@ -53,6 +53,43 @@ impl Account {
     }
 }
 
+/// What a child claims towards one parent replica, in raw samples of its data directory's life.
+///
+/// What the replica applied before it was named (again) is in the first two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Claim {
+    /// All that is for this replica.
+    pub collected: u64,
+    /// What it has acknowledged.
+    pub delivered: u64,
+    /// What was given up, for whatever reason.
+    pub dropped: u64,
+}
+
+/// Raw samples from one child, counted where they arrive, beside what the child says of them.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Received {
+    /// The child.
+    pub child: String,
+    /// Those in the applied frames of its present data directory.
+    pub applied: u64,
+    /// Those in the applied frames of its earlier ones.
+    pub applied_before: u64,
+    /// Those of the present one that the child counts as delivered here, when it last said so; `None` if it does not.
+    pub delivered: Option<u64>,
+    /// Those that the child held for this parent when a data directory of it was lost.
+    pub incarnation_lost: u64,
+}
+
+impl Received {
+    /// Returns how many samples the child counts as delivered and were not applied: zero, or something is wrong.
+    ///
+    /// A child hears of its deliveries after they were made, so it never counts more of them.
+    pub fn excess(&self) -> u64 {
+        self.delivered.map_or(0, |delivered| delivered.saturating_sub(self.applied))
+    }
+}
+
 /// What a monitor says of itself with each heartbeat, and of those below it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeStatus {
@@ -92,6 +129,8 @@ pub struct NodeStatus {
     pub outbox_bytes: u64,
     /// Its account towards each parent replica.
     pub accounts: Vec<Account>,
+    /// What it has received from each child that it ever heard, in order of their names.
+    pub received: Vec<Received>,
     /// Those below it, in order of their names.
     pub children: Vec<NodeStatus>,
 }
@@ -118,6 +157,7 @@ impl NodeStatus {
             outbox_frames: 0,
             outbox_bytes: 0,
             accounts: Vec::new(),
+            received: Vec::new(),
             children: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, kept, reload_on_signal, serve};
+use firetower_api::{Common, Readiness, Reload, common, kept, monitor, reload_on_signal, serve};
 use firetower_daemon::{Listener, Surroundings, Tasks, blocking};
 use firetower_model::{Budget, KeptReport, NodeStatus, Role};
 use firetower_relay::{
@@ -122,7 +122,7 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         let (identity, store, clock, metrics) = keeper;
         Ok(keep(identity, store, tower, calls, clock, metrics, cancel).await?)
     });
-    let lines = Lines { identity, surroundings, outlet, status, events, metrics };
+    let lines = Lines { identity, surroundings, outlet, status: status.clone(), events, metrics };
     for global in &topology.globals {
         let link = lines.link_to(global);
         tasks.start("link to a global", |cancel| async move { Ok(link.run(cancel).await?) });
@@ -134,7 +134,7 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let readiness = Readiness::waiting("starting");
     readiness.set_ready();
     let answers = Common { readiness, registry: Arc::new(registry), reload: Some(reload) };
-    let router = common(answers).merge(kept(rows.subscribe()));
+    let router = common(answers).merge(kept(rows.subscribe())).merge(monitor(status.subscribe()));
     tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
     Ok(tasks)
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_model::{
-    Body, Coverage, Generation, HealthReport, KeptLabels, KeptReport, NodeStatus, Role, Timestamp, Watermark, Window,
-    WindowRows,
+    Body, Coverage, DropReason, Generation, HealthReport, KeptLabels, KeptReport, NodeStatus, Role, Timestamp,
+    Watermark, Window, WindowRows,
 };
-use firetower_relay::{Children, Error, Orders, Outlet, Parent, ParentEvent};
+use firetower_relay::{Audit, Children, Error, Orders, Outlet, Parent, ParentEvent};
 use firetower_store::{Batch, Store, WindowRecord};
 use firetower_wire::{Hello, Refusal, RefusalReason};
 use tokio::sync::{mpsc, watch};
@@ -78,6 +78,9 @@ pub(crate) struct Tower {
     records: BTreeMap<Timestamp, WindowRecord>,
     /// Windows that were put out and have changed, and since when.
     late: BTreeMap<Timestamp, Timestamp>,
+    /// Windows past `late_window` that a child's backlog came to, and when it last did: more of them may come.
+    revived: BTreeMap<Timestamp, Timestamp>,
+    audit: Audit,
     newest: Timestamp,
     last_window: (u64, Coverage, Timestamp),
     status_due: Timestamp,
@@ -103,6 +106,9 @@ impl Tower {
         let current = Window::containing(now, place.window).start();
         let oldest = Window::containing(now - place.late_window, place.window).start();
         let closed_until = noted.map_or(current, |noted| Timestamp::from_millis(noted).clamp(oldest, current));
+        // When backlog came to those that are still here is not known any more.
+        let old = store.partial_windows(now - place.late_window)?;
+        let revived = old.into_iter().map(|start| (start, now)).collect();
         let mut tower = Tower {
             place,
             outlet,
@@ -115,6 +121,8 @@ impl Tower {
             heard: BTreeMap::new(),
             records: BTreeMap::new(),
             late: BTreeMap::new(),
+            revived,
+            audit: Audit::default(),
             newest: Timestamp::MIN,
             last_window: (0, Coverage::default(), Timestamp::MIN),
             status_due: now,
@@ -162,6 +170,7 @@ impl Tower {
 
     /// Puts out every window that is complete or has waited long enough, and again those that have changed since.
     fn close_due(&mut self, now: Timestamp) -> Result<(), Error> {
+        let mut is_written = false;
         loop {
             let window = Window::containing(self.closed_until, self.place.window);
             let is_old = window.end() <= self.started;
@@ -173,12 +182,18 @@ impl Tower {
             self.heard.remove(&window.start());
             self.closed_until = window.end();
             self.put_out(window, now)?;
+            is_written = true;
         }
         let ripe: Vec<Timestamp> =
             self.late.iter().filter(|(_, since)| **since + LATE_LINGER <= now).map(|(start, _)| *start).collect();
         for start in ripe {
             self.late.remove(&start);
             self.put_out(Window::containing(start, self.place.window), now)?;
+            is_written = true;
+        }
+        if is_written {
+            self.store.sync()?;
+            self.outlet.publish();
         }
         Ok(())
     }
@@ -206,13 +221,7 @@ impl Tower {
         self.store.put_note(&mut batch, CLOSED_NOTE, &closed_until.as_millis().to_be_bytes());
         self.store.put_rows(&mut batch, &merged)?;
         self.outlet.push(&mut batch, &Body::Rows(merged), weight, now)?;
-        self.write(batch)
-    }
-
-    fn write(&self, batch: Batch) -> Result<(), Error> {
         self.store.commit(batch)?;
-        self.store.sync()?;
-        self.outlet.publish();
         Ok(())
     }
 
@@ -222,7 +231,10 @@ impl Tower {
         for report in self.store.health_reports() {
             self.outlet.push(&mut batch, &Body::Health(report), 0, now)?;
         }
-        self.write(batch)
+        self.store.commit(batch)?;
+        self.store.sync()?;
+        self.outlet.publish();
+        Ok(())
     }
 
     fn renew_status(&mut self, children: &Children, now: Timestamp) {
@@ -241,6 +253,8 @@ impl Tower {
             status.coverage = coverage;
             status.watermark = Watermark { newest: self.newest, complete_through: self.closed_until };
             status.accounts = self.outlet.accounts(open_weight);
+            status.received = children.received();
+            self.audit.look(&status.accounts, &status.received);
             (status.outbox_frames, status.outbox_bytes) = self.outlet.queued();
         });
     }
@@ -281,7 +295,8 @@ impl Tower {
         let cutoff = now - self.place.late_window - self.place.window;
         self.records.retain(|start, record| *start >= cutoff || record.pending_weight > 0);
         let mut batch = Batch::default();
-        self.store.prune_partials(&mut batch, cutoff)?;
+        self.revived.retain(|_, at| now - self.place.late_window < *at);
+        self.store.prune_partials(&mut batch, cutoff, &self.revived.keys().copied().collect())?;
         self.store.prune_windows(&mut batch, cutoff)?;
         self.outlet.enforce(&mut batch, now);
         self.store.commit(batch)?;
@@ -328,6 +343,9 @@ impl Parent for Tower {
         // One that is older than the one kept changes nothing, but its samples are still to be accounted for.
         self.store.put_partial(batch, child, &rows)?;
         let is_closed = window.start() < self.closed_until;
+        if window.start() < now - self.place.late_window {
+            self.revived.insert(window.start(), now);
+        }
         let record = self.record(window)?;
         record.pending_weight += weight;
         let record = *record;
@@ -351,6 +369,11 @@ impl Parent for Tower {
             self.outlet.push(batch, &Body::Health(report), 0, now)?;
         }
         Ok(())
+    }
+
+    fn apply_unknown(&mut self, batch: &mut Batch, weight: u64) {
+        self.outlet.collect(batch, weight);
+        self.outlet.drop_samples(batch, DropReason::UnknownKind, weight);
     }
 
     fn apply_kept(&mut self, batch: &mut Batch, _child: &str, labels: KeptLabels) -> Result<(), Error> {

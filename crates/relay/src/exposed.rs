@@ -4,7 +4,7 @@ mod kept;
 
 use std::fmt;
 
-use firetower_model::{Account, NodeStatus};
+use firetower_model::{Account, NodeStatus, Received};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -44,6 +44,20 @@ impl Collector for ExposedStatus {
                 samples.push((labels, *dropped as f64));
             }
         }
+        let mut received: Labelled<'_> = Vec::new();
+        for from in &status.received {
+            let Received { child, applied, applied_before, delivered, incarnation_lost } = from;
+            let terms = [
+                ("applied", Some(*applied)),
+                ("applied_before", Some(*applied_before)),
+                ("delivered", *delivered),
+                ("incarnation_lost", Some(*incarnation_lost)),
+            ];
+            let lines = terms.into_iter().filter_map(|(term, samples)| Some((term, samples?)));
+            received.extend(lines.map(|(term, n)| (vec![("child", child.as_str()), ("term", term)], n as f64)));
+        }
+        let excesses: Labelled<'_> =
+            status.received.iter().map(|of| (vec![("child", of.child.as_str())], of.excess() as f64)).collect();
         let residuals: Labelled<'_> =
             status.accounts.iter().map(|a| (vec![("parent", a.parent.as_str())], a.residual() as f64)).collect();
         let targets = &status.targets;
@@ -67,6 +81,8 @@ impl Collector for ExposedStatus {
         let mut put = |name, help, values: &Labelled<'_>| put_gauges(&mut encoder, name, help, values);
         put("firetower_relay_account_samples", "Raw samples by term of the account with a parent", &samples)?;
         put("firetower_relay_account_residual_samples", "Raw samples that the account cannot explain", &residuals)?;
+        put("firetower_relay_received_samples", "Raw samples received from a child, beside its own count", &received)?;
+        put("firetower_relay_received_excess_samples", "Raw samples delivered by a child's count alone", &excesses)?;
         put("firetower_targets", "Targets by state", &states)?;
         put("firetower_window_slots", "Slots of the last complete window", &slots)?;
         let plain = |value: f64| -> Labelled<'_> { vec![(Vec::new(), value)] };

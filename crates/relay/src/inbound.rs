@@ -1,10 +1,10 @@
 //! What sessions hand to the keeper.
 
-use firetower_model::{Frame, Generation, Incarnation, NodeStatus, Sequence};
+use firetower_model::{Claim, Frame, Generation, Incarnation, NodeStatus, Sequence};
 use firetower_wire::{FrameDown, Hello, ParentControl, RowKeys};
 use tokio::sync::{mpsc, oneshot};
 
-/// Tells the sessions of one keeper apart.
+/// Tells the sessions of one keeper apart; later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SessionId(pub(crate) u64);
 
@@ -13,7 +13,7 @@ pub(crate) enum Inbound {
     /// A child greets; `out` takes what it is to be told later.
     Hello { session: SessionId, hello: Hello, answer: oneshot::Sender<ParentControl>, out: mpsc::Sender<ParentControl> },
     /// A child lives.
-    Heartbeat { session: SessionId, status: Box<NodeStatus>, highest: Sequence },
+    Heartbeat { session: SessionId, status: Box<NodeStatus>, highest: Sequence, claim: Option<Claim> },
     /// A child follows an assignment.
     Taken { session: SessionId, generation: Generation, fingerprint: u64 },
     /// A child's `Control` call has ended.
@@ -21,5 +21,12 @@ pub(crate) enum Inbound {
     /// A child names rows.
     RowKeys { child: String, incarnation: Incarnation, row_keys: RowKeys, out: mpsc::Sender<FrameDown> },
     /// A child's frame.
-    Frame { child: String, incarnation: Incarnation, frame: Frame, row_keys_needed: u32, out: mpsc::Sender<FrameDown> },
+    Frame {
+        session: SessionId,
+        child: String,
+        incarnation: Incarnation,
+        frame: Frame,
+        row_keys_needed: u32,
+        out: mpsc::Sender<FrameDown>,
+    },
 }

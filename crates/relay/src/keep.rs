@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use firetower_daemon::{Clock, blocking};
 use firetower_model::{
-    Assignment, Body, Frame, Generation, HealthReport, Incarnation, KeptLabels, NodeStatus, RowId, Sequence, Timestamp,
-    WindowRows,
+    Assignment, Body, Frame, Generation, HealthReport, Incarnation, KeptLabels, NodeStatus, Received, RowId, Sequence,
+    Timestamp, WindowRows,
 };
-use firetower_store::{Batch, Hello as Greeting, Receiver, Store};
+use firetower_store::{Applied, Batch, Hello as Greeting, Receiver, Store};
 use firetower_wire::{Accepted, FrameDown, Hello, HelloReply, ParentControl, Refusal, RefusalReason};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -78,6 +78,9 @@ pub trait Parent: Send + 'static {
         now: Timestamp,
     ) -> Result<(), Error>;
 
+    /// Counts `weight` raw samples in a frame that this release cannot apply.
+    fn apply_unknown(&mut self, batch: &mut Batch, weight: u64);
+
     /// Hears which labels a child proposes to drop, and which it has heard are dropped.
     ///
     /// # Errors
@@ -96,7 +99,10 @@ pub trait Parent: Send + 'static {
 
 /// The children that are, or were, here.
 #[derive(Default)]
-pub struct Children(BTreeMap<String, Child>);
+pub struct Children {
+    here: BTreeMap<String, Child>,
+    received: BTreeMap<String, Received>,
+}
 
 struct Child {
     session: SessionId,
@@ -109,7 +115,7 @@ struct Child {
 impl Children {
     /// Tells whether `child` is connected and was heard lately.
     pub fn is_connected(&self, child: &str, now: Timestamp) -> bool {
-        self.0.get(child).is_some_and(|child| child.is_open && now.since(child.heard_at) < SILENCE_MAX)
+        self.here.get(child).is_some_and(|child| child.is_open && now.since(child.heard_at) < SILENCE_MAX)
     }
 
     /// Returns what each child last said of itself, in order of their names.
@@ -119,21 +125,41 @@ impl Children {
             status.is_connected = self.is_connected(name, now);
             Some(status)
         };
-        self.0.iter().filter_map(status).collect()
+        self.here.iter().filter_map(status).collect()
+    }
+
+    /// Returns what was received from each child that was ever here, in order of their names.
+    pub fn received(&self) -> Vec<Received> {
+        self.received.values().cloned().collect()
     }
 
     /// Tells a child to follow `assignment`; one that is not connected, or does not read, hears it at its next hello.
     pub fn assign(&self, child: &str, assignment: Assignment) {
-        if let Some(child) = self.0.get(child).filter(|child| child.is_open) {
+        if let Some(child) = self.here.get(child).filter(|child| child.is_open) {
             let _ = child.out.try_send(ParentControl::Assignment(assignment));
         }
     }
 
     /// Tells all children that are connected which labels are dropped; one that does not read hears it at its next hello.
     pub fn tell_kept(&self, labels: &KeptLabels) {
-        for child in self.0.values().filter(|child| child.is_open) {
+        for child in self.here.values().filter(|child| child.is_open) {
             let _ = child.out.try_send(ParentControl::KeptLabels(labels.clone()));
         }
+    }
+
+    fn of_session(&mut self, session: SessionId) -> Option<(&String, &mut Child)> {
+        self.here.iter_mut().find(|(_, child)| child.session == session)
+    }
+
+    fn note_received(&mut self, child: &str, applied: &Applied) {
+        let received = Received {
+            child: child.to_owned(),
+            applied: applied.weight,
+            applied_before: applied.weight_before,
+            delivered: applied.claim.map(|claim| claim.delivered),
+            incarnation_lost: applied.lost_weight,
+        };
+        self.received.insert(child.to_owned(), received);
     }
 }
 
@@ -151,7 +177,8 @@ pub async fn keep<P: Parent>(
     cancel: CancellationToken,
 ) -> Result<(), Error> {
     let receiver = Receiver::open(&store)?;
-    let children = Children::default();
+    let mut children = Children::default();
+    receiver.children().for_each(|(child, applied)| children.note_received(child, applied));
     let mut keeper = Keeper { identity, store, receiver, parent, children, clock, metrics: metrics.clone() };
     let (to_keeper, mut inbound) = mpsc::channel(INBOUND_MAX);
     let mut sessions = JoinSet::new();
@@ -171,7 +198,8 @@ pub async fn keep<P: Parent>(
                         sessions.spawn(serve_control(call, SessionId(next_session), to_keeper, cancel));
                     }
                     Accepted::Frames(call) => {
-                        sessions.spawn(serve_frames(call, to_keeper, metrics.clone(), cancel));
+                        let session = SessionId(next_session);
+                        sessions.spawn(serve_frames(call, session, to_keeper, metrics.clone(), cancel));
                     }
                 }
             }
@@ -239,22 +267,24 @@ impl<P: Parent> Keeper<P> {
                 replies.push(Reply::Hello { answer, message });
                 return Ok(true);
             }
-            Inbound::Heartbeat { session, status, highest } => {
-                let Some((name, child)) = self.children.0.iter_mut().find(|(_, child)| child.session == session) else {
-                    return Ok(false);
-                };
+            Inbound::Heartbeat { session, status, highest, claim } => {
+                let Some((name, child)) = self.children.of_session(session) else { return Ok(false) };
                 child.heard_at = now;
-                let incarnation = status.incarnation;
+                let (name, incarnation) = (name.clone(), status.incarnation);
                 child.status = Some(*status);
-                self.receiver.announce(batch, name, incarnation, highest);
+                self.receiver.announce(batch, &name, incarnation, highest);
+                if let Some(claim) = claim {
+                    self.receiver.claim(batch, &name, incarnation, claim);
+                }
+                self.note_received(&name);
             }
             Inbound::Taken { session, generation, fingerprint } => {
-                if let Some((name, _)) = self.children.0.iter().find(|(_, child)| child.session == session) {
+                if let Some((name, _)) = self.children.of_session(session) {
                     self.parent.taken(name, generation, fingerprint);
                 }
             }
             Inbound::Gone { session } => {
-                if let Some((name, child)) = self.children.0.iter_mut().find(|(_, child)| child.session == session) {
+                if let Some((name, child)) = self.children.of_session(session) {
                     child.is_open = false;
                     tracing::info!(child = name, "child has gone");
                 }
@@ -266,13 +296,30 @@ impl<P: Parent> Keeper<P> {
                 }
                 return Ok(true);
             }
-            Inbound::Frame { child, incarnation, frame, row_keys_needed, out } => {
-                let message = self.apply_frame(&child, incarnation, frame, row_keys_needed, batch)?;
+            Inbound::Frame { session, child, incarnation, frame, row_keys_needed, out } => {
+                let message = if self.is_outlived(&child, session) {
+                    let text = format!("{child} has said hello again since this stream was opened");
+                    FrameDown::Refused(Refusal { reason: RefusalReason::Busy, text })
+                } else {
+                    self.apply_frame(&child, incarnation, frame, row_keys_needed, batch)?
+                };
                 replies.push(Reply::Frame { out, message });
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Tells whether a stream is older than the child's last hello: the answer to that said what has been applied, so
+    /// nothing that was sent before may be applied any more.
+    fn is_outlived(&self, child: &str, stream: SessionId) -> bool {
+        self.children.here.get(child).is_some_and(|child| stream < child.session)
+    }
+
+    fn note_received(&mut self, child: &str) {
+        if let Some(applied) = self.receiver.applied(child) {
+            self.children.note_received(child, applied);
+        }
     }
 
     fn greet(
@@ -287,14 +334,16 @@ impl<P: Parent> Keeper<P> {
             tracing::warn!(child = hello.node, text = refusal.text, "child refused");
             return ParentControl::Refused(refusal);
         }
-        match self.receiver.hello(batch, &hello.node, hello.incarnation, hello.highest_sequence) {
+        let (highest, settled) = (hello.highest_sequence, hello.settled_through);
+        match self.receiver.hello(batch, &hello.node, hello.incarnation, highest, settled) {
             Greeting::Superseded => {
                 let text = format!("{} has incarnation {}, a newer one has been here", hello.node, hello.incarnation);
                 tracing::warn!(child = hello.node, text, "child refused");
                 return ParentControl::Refused(Refusal { reason: RefusalReason::Superseded, text });
             }
-            Greeting::Newer { lost_frames } if lost_frames > 0 => {
-                tracing::warn!(child = hello.node, lost_frames, "child has lost its data directory");
+            Greeting::Newer { lost_frames, lost_weight } if lost_frames > 0 || lost_weight > 0 => {
+                let (child, samples) = (hello.node.as_str(), lost_weight);
+                tracing::warn!(child, frames = lost_frames, samples, "child has lost its data directory");
             }
             Greeting::Same | Greeting::Newer { .. } => {}
         }
@@ -303,9 +352,10 @@ impl<P: Parent> Keeper<P> {
         let orders = assignment.map(ParentControl::Assignment).into_iter().chain(kept.map(ParentControl::KeptLabels));
         // The queue is empty: there is room.
         orders.for_each(|order| drop(out.try_send(order)));
-        let status = self.children.0.remove(&hello.node).and_then(|child| child.status);
+        let status = self.children.here.remove(&hello.node).and_then(|child| child.status);
         let child = Child { session, status, heard_at: now, is_open: true, out };
-        self.children.0.insert(hello.node.clone(), child);
+        self.children.here.insert(hello.node.clone(), child);
+        self.note_received(&hello.node);
         ParentControl::HelloReply(HelloReply {
             node: self.identity.node.clone(),
             role: self.identity.role,
@@ -314,6 +364,7 @@ impl<P: Parent> Keeper<P> {
             row_keys_known: self.store.known_row_keys(&hello.node, hello.incarnation),
             applied: self.applied_ranges(&hello.node),
             wants_health_snapshot,
+            applied_samples: self.receiver.applied(&hello.node).map(|applied| applied.weight),
         })
     }
 
@@ -337,7 +388,9 @@ impl<P: Parent> Keeper<P> {
             return Ok(FrameDown::Refused(Refusal { reason: RefusalReason::Busy, text }));
         }
         let mut acknowledged = frame.sequence..=frame.sequence;
-        if self.receiver.is_applied(child, incarnation, frame.sequence) {
+        // A tombstone grows: its first sequence says nothing of the others.
+        let is_tombstone = matches!(frame.body, Body::Tombstone(_));
+        if !is_tombstone && self.receiver.is_applied(child, incarnation, frame.sequence) {
             self.metrics.repeated_frames.get_or_create(&peer(child)).inc();
             return Ok(FrameDown::Acknowledged(vec![acknowledged]));
         }
@@ -366,10 +419,12 @@ impl<P: Parent> Keeper<P> {
             Body::Kept(labels) => self.parent.apply_kept(batch, child, labels)?,
             Body::Unknown => {
                 self.metrics.unknown_frames.get_or_create(&peer(child)).inc();
+                self.parent.apply_unknown(batch, frame.weight);
             }
         }
         self.metrics.applied_samples.get_or_create(&peer(child)).inc_by(frame.weight);
         self.receiver.mark(batch, child, incarnation, frame.sequence, frame.weight);
+        self.note_received(child);
         Ok(FrameDown::Acknowledged(vec![acknowledged]))
     }
 }

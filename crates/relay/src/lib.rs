@@ -6,6 +6,7 @@
 //!
 //! It joins `wire` and `store`, which do not know each other.
 
+mod audit;
 mod error;
 mod exposed;
 mod inbound;
@@ -16,6 +17,7 @@ mod metrics;
 mod outlet;
 mod session;
 
+pub use audit::Audit;
 pub use error::Error;
 pub use exposed::{ExposedKept, ExposedStatus};
 pub use keep::{Children, Orders, Parent, keep};

@@ -7,7 +7,7 @@ use firetower_daemon::{Backoff, Clock, Connector, Random, chain};
 use firetower_model::{Assignment, Generation, KeptLabels, NodeStatus, Role, RowId, Sequence};
 use firetower_wire as wire;
 use firetower_wire::{
-    ChildControl, FrameDown, FrameUp, Heartbeat, Hello, Opening, ParentControl, RefusalReason, RowKeys,
+    ChildControl, FrameDown, FrameUp, Heartbeat, Hello, Opening, ParentControl, RefusalReason, RowKeys, SealedFrame,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::metrics::{RelayMetrics, peer};
-use crate::outlet::Outlet;
+use crate::outlet::{Outlet, sealed};
 
 /// Frames sent and not yet acknowledged, at most.
 const IN_FLIGHT_MAX: usize = 32;
@@ -92,6 +92,8 @@ struct Session {
     control: wire::Sender<ChildControl>,
     frames: wire::Sender<FrameUp>,
     row_keys_sent: u32,
+    /// The last sequence of the tombstone sent.
+    buried_through: Sequence,
     last_sent: Sequence,
     in_flight: Vec<Sequence>,
     last_progress: Instant,
@@ -140,7 +142,7 @@ impl Link {
             _ => return Err(Error::Ended { call: "control" }),
         };
         tracing::info!(parent = self.parent, address = self.address, version = reply.version, "link to parent is up");
-        self.outlet.acknowledge(&self.parent, &reply.applied)?;
+        self.outlet.greet(&self.parent, &reply.applied, reply.applied_samples)?;
         if reply.wants_health_snapshot {
             self.tell(ParentEvent::HealthSnapshot).await;
         }
@@ -150,6 +152,7 @@ impl Link {
             control,
             frames,
             row_keys_sent: reply.row_keys_known,
+            buried_through: Sequence(0),
             last_sent: Sequence(0),
             in_flight: Vec::new(),
             last_progress: Instant::now(),
@@ -196,27 +199,45 @@ impl Link {
         }
         let status = self.status.borrow().clone();
         let (highest_sequence, at) = (self.outlet.last_sequence(), self.clock.now());
-        session.control.send(ChildControl::Heartbeat(Box::new(Heartbeat { status, highest_sequence, at }))).await?;
+        let claim = self.outlet.claim(&self.parent);
+        let heartbeat = Heartbeat { status, highest_sequence, at, claim };
+        session.control.send(ChildControl::Heartbeat(Box::new(heartbeat))).await?;
         Ok(())
     }
 
     async fn send_frames(&self, session: &mut Session) -> Result<(), Error> {
         while session.in_flight.len() < IN_FLIGHT_MAX {
-            let Some(next) = self.outlet.next_for(&self.parent, session.last_sent) else { return Ok(()) };
-            let Some(frame) = self.outlet.read(next)? else {
-                session.last_sent = next;
-                continue;
+            let frame = match self.tombstone(session)? {
+                Some(frame) => frame,
+                None => {
+                    let Some(next) = self.outlet.next_for(&self.parent, session.last_sent) else { return Ok(()) };
+                    session.last_sent = next;
+                    let Some(frame) = self.outlet.offer(&self.parent, next)? else { continue };
+                    frame
+                }
             };
             self.send_row_keys(session, frame.row_keys_needed).await?;
             if session.in_flight.is_empty() {
                 session.last_progress = Instant::now();
             }
-            (session.last_sent, _) = (frame.sequence, session.in_flight.push(frame.sequence));
+            session.in_flight.push(frame.sequence);
             self.metrics.sent_frames.get_or_create(&peer(&self.parent)).inc();
             self.metrics.sent_bytes.get_or_create(&peer(&self.parent)).inc_by(frame.payload.len() as u64);
             session.frames.send(FrameUp::Frame(frame)).await?;
         }
         Ok(())
+    }
+
+    /// Returns the tombstone if there is more to it than was sent, and nothing that it stands for is on its way: so
+    /// what comes through is never taken for dropped.
+    fn tombstone(&self, session: &mut Session) -> Result<Option<SealedFrame>, Error> {
+        let Some(tombstone) = self.outlet.tombstone_for(&self.parent) else { return Ok(None) };
+        let is_clear = session.in_flight.iter().all(|sequence| *sequence > tombstone.to);
+        if tombstone.to <= session.buried_through || !is_clear {
+            return Ok(None);
+        }
+        session.buried_through = tombstone.to;
+        Ok(Some(sealed(tombstone)?))
     }
 
     async fn send_row_keys(&self, session: &mut Session, needed: u32) -> Result<(), Error> {
@@ -240,7 +261,7 @@ impl Link {
                     return Err(Error::Rewinds { parent: self.parent.clone(), asked: session.rewinds });
                 }
                 session.row_keys_sent = session.row_keys_sent.min(from.0);
-                session.last_sent = Sequence(0);
+                (session.last_sent, session.buried_through) = (Sequence(0), Sequence(0));
                 session.in_flight.clear();
             }
             Some(FrameDown::Acknowledged(ranges)) => {
@@ -280,6 +301,7 @@ impl Link {
             datacenter: self.identity.datacenter.clone(),
             highest_sequence: self.outlet.last_sequence(),
             row_keys: self.outlet.store().row_key_count(),
+            settled_through: self.outlet.settled_through(&self.parent),
         }
     }
 

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use firetower_model::{Account, Body, DropReason, Sequence, Timestamp};
+use firetower_model::{Account, Body, Claim, DropReason, Sequence, Timestamp, Tombstone};
 use firetower_store::{Batch, Outbox, RangeSet, Store, Stored};
 use firetower_wire::{Bytes, SealedFrame, encode_frame, kind};
 use tokio::sync::watch;
@@ -35,6 +35,10 @@ impl Outlet {
     /// If the store cannot be read.
     pub fn open(store: &Store, parents: &[String]) -> Result<Arc<Outlet>, Error> {
         let outbox = Outbox::open(store, parents)?;
+        for account in outbox.ended() {
+            let Account { parent, collected, delivered, queued, .. } = account;
+            tracing::warn!(parent, collected, delivered, queued, "parent is no longer named: its account ends");
+        }
         let published = watch::Sender::new(outbox.last_sequence());
         Ok(Arc::new(Outlet { store: store.clone(), outbox: Mutex::new(outbox), published }))
     }
@@ -92,6 +96,11 @@ impl Outlet {
         self.outbox().accounts(open_weight)
     }
 
+    /// Returns what is claimed towards `parent`, once it has said what it has applied.
+    pub(crate) fn claim(&self, parent: &str) -> Option<Claim> {
+        self.outbox().claim(parent)
+    }
+
     /// Returns how many frames, and how many bytes, are queued.
     pub fn queued(&self) -> (u64, u64) {
         let outbox = self.outbox();
@@ -111,42 +120,55 @@ impl Outlet {
         self.published.subscribe()
     }
 
-    /// Returns the first sequence after `after` that `parent` has not acknowledged and that may be sent.
-    pub(crate) fn next_for(&self, parent: &str, after: Sequence) -> Option<Sequence> {
-        let published = *self.published.borrow();
-        let outbox = self.outbox();
-        outbox.unacknowledged(parent).find(|next| *next > after).filter(|next| *next <= published)
+    /// Returns the last sequence that was done with for `parent` before the first that was not.
+    pub(crate) fn settled_through(&self, parent: &str) -> Sequence {
+        Sequence(self.outbox().acknowledged(parent).map_or(0, RangeSet::contiguous_through))
     }
 
-    /// Reads a queued frame; `None` if it is not queued any more.
-    pub(crate) fn read(&self, sequence: Sequence) -> Result<Option<SealedFrame>, Error> {
-        let stored = self.outbox().read(sequence)?;
-        Ok(match stored {
-            None => None,
-            Some(Stored::Tombstone(tombstone)) => {
-                let body = Body::Tombstone(tombstone);
-                let payload = Bytes::from(encode_frame(&body)?);
-                Some(SealedFrame { sequence, weight: 0, kind: kind(&body), row_keys_needed: 0, payload })
-            }
-            Some(Stored::Frame { sequence, weight, payload }) => {
-                let number =
-                    |at: usize| payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
-                let (kind, row_keys_needed) = (number(0), number(4));
-                let payload = Bytes::from(payload).slice(ENVELOPE_BYTES..);
-                Some(SealedFrame { sequence, weight, kind, row_keys_needed, payload })
-            }
-        })
+    /// Returns the first frame after `after` that `parent` has not acknowledged and that may be sent.
+    pub(crate) fn next_for(&self, parent: &str, after: Sequence) -> Option<Sequence> {
+        let published = *self.published.borrow();
+        self.outbox().next_frame(parent, after, published)
+    }
+
+    /// Returns the tombstone that `parent` has not acknowledged as a whole, if there is one.
+    pub(crate) fn tombstone_for(&self, parent: &str) -> Option<Tombstone> {
+        self.outbox().tombstone(parent)
+    }
+
+    /// Reads a queued frame to be sent to `parent`; `None` if it is not queued any more.
+    pub(crate) fn offer(&self, parent: &str, sequence: Sequence) -> Result<Option<SealedFrame>, Error> {
+        let mut outbox = self.outbox();
+        let Some(Stored::Frame { sequence, weight, payload }) = outbox.read(sequence)? else { return Ok(None) };
+        outbox.offer(parent, sequence);
+        let number = |at: usize| payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
+        let (kind, row_keys_needed) = (number(0), number(4));
+        let payload = Bytes::from(payload).slice(ENVELOPE_BYTES..);
+        Ok(Some(SealedFrame { sequence, weight, kind, row_keys_needed, payload }))
+    }
+
+    /// Takes what `parent` says when it takes this child on: what of this data directory it has applied.
+    pub(crate) fn greet(
+        &self,
+        parent: &str,
+        applied: &[RangeInclusive<Sequence>],
+        samples: Option<u64>,
+    ) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        let mut outbox = self.outbox();
+        let lost = outbox.greet(&mut batch, parent, &range_set(applied), samples);
+        self.store.commit(batch)?;
+        if lost > 0 {
+            tracing::warn!(parent, samples = lost, "parent has lost what it had acknowledged");
+        }
+        Ok(())
     }
 
     /// Notes what `parent` has acknowledged; frames that every replica has are forgotten.
     pub(crate) fn acknowledge(&self, parent: &str, ranges: &[RangeInclusive<Sequence>]) -> Result<(), Error> {
-        let mut acknowledged = RangeSet::new();
-        for range in ranges {
-            acknowledged.insert_range(range.start().0, range.end().0);
-        }
         let mut batch = Batch::default();
         let mut outbox = self.outbox();
-        outbox.acknowledge(&mut batch, parent, &acknowledged);
+        outbox.acknowledge(&mut batch, parent, &range_set(ranges));
         self.store.commit(batch)?;
         Ok(())
     }
@@ -154,4 +176,15 @@ impl Outlet {
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn range_set(ranges: &[RangeInclusive<Sequence>]) -> RangeSet {
+    ranges.iter().map(|range| (range.start().0, range.end().0)).collect()
+}
+
+/// Returns the frame that says `tombstone`.
+pub(crate) fn sealed(tombstone: Tombstone) -> Result<SealedFrame, Error> {
+    let (sequence, body) = (tombstone.from, Body::Tombstone(tombstone));
+    let payload = Bytes::from(encode_frame(&body)?);
+    Ok(SealedFrame { sequence, weight: 0, kind: kind(&body), row_keys_needed: 0, payload })
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use firetower_daemon::chain;
 use firetower_wire::{
-    ChildControl, ControlSession, FrameDown, FrameSession, FrameUp, ParentControl, Refusal, RefusalReason, decode_frame,
+    ChildControl, ControlSession, FrameDown, FrameSession, FrameUp, Heartbeat, ParentControl, Refusal, RefusalReason,
+    decode_frame,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -56,8 +57,9 @@ async fn control(call: &mut ControlSession, session: SessionId, keeper: &mpsc::S
                 None => return Ok(()),
                 Some(ChildControl::Hello(_)) => {}
                 Some(ChildControl::Heartbeat(heartbeat)) => {
-                    let (status, highest) = (Box::new(heartbeat.status), heartbeat.highest_sequence);
-                    hand(keeper, Inbound::Heartbeat { session, status, highest }).await?;
+                    let Heartbeat { status, highest_sequence: highest, claim, .. } = *heartbeat;
+                    let status = Box::new(status);
+                    hand(keeper, Inbound::Heartbeat { session, status, highest, claim }).await?;
                 }
                 Some(ChildControl::AssignmentTaken { generation, fingerprint }) => {
                     hand(keeper, Inbound::Taken { session, generation, fingerprint }).await?;
@@ -71,6 +73,7 @@ async fn control(call: &mut ControlSession, session: SessionId, keeper: &mpsc::S
 /// Serves one `Live` or `Backlog` call until it ends.
 pub(crate) async fn serve_frames(
     mut call: FrameSession,
+    session: SessionId,
     keeper: mpsc::Sender<Inbound>,
     metrics: RelayMetrics,
     cancel: CancellationToken,
@@ -78,14 +81,19 @@ pub(crate) async fn serve_frames(
     let address = call.peer.address.clone();
     let ended = tokio::select! {
         () = cancel.cancelled() => Ok(()),
-        ended = frames(&mut call, &keeper, &metrics) => ended,
+        ended = frames(&mut call, session, &keeper, &metrics) => ended,
     };
     if let Err(error) = ended {
         tracing::info!(peer = address, error = %chain(&error), "frame call ended");
     }
 }
 
-async fn frames(call: &mut FrameSession, keeper: &mpsc::Sender<Inbound>, metrics: &RelayMetrics) -> Result<(), Error> {
+async fn frames(
+    call: &mut FrameSession,
+    session: SessionId,
+    keeper: &mpsc::Sender<Inbound>,
+    metrics: &RelayMetrics,
+) -> Result<(), Error> {
     let first = timeout(FIRST_LIMIT, call.receiver.next()).await;
     let first = first.map_err(|_| Error::Silent { what: "opening", limit: FIRST_LIMIT })??;
     let Some(FrameUp::Opening(opening)) = first else { return Err(Error::Ended { call: "frames" }) };
@@ -117,7 +125,7 @@ async fn frames(call: &mut FrameSession, keeper: &mpsc::Sender<Inbound>, metrics
                         }
                     };
                     let (child, out) = (child.clone(), out.clone());
-                    hand(keeper, Inbound::Frame { child, incarnation, frame, row_keys_needed, out }).await?;
+                    hand(keeper, Inbound::Frame { session, child, incarnation, frame, row_keys_needed, out }).await?;
                 }
             },
         }

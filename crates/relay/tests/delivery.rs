@@ -64,6 +64,8 @@ impl Parent for Recorder {
         Ok(())
     }
 
+    fn apply_unknown(&mut self, _batch: &mut Batch, _weight: u64) {}
+
     fn apply_kept(&mut self, _batch: &mut Batch, _child: &str, _labels: KeptLabels) -> Result<(), Error> {
         Ok(())
     }

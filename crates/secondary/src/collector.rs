@@ -14,7 +14,7 @@ use firetower_model::{
     Assignment, Body, Coverage, DropReason, KeptLabels, KeptReport, Kind, Labels, MetricId, NodeStatus, PageRow, STALE,
     ShapeId, Target, TargetId, Timestamp, Watermark, Window,
 };
-use firetower_relay::Outlet;
+use firetower_relay::{Audit, Outlet};
 use firetower_scrape::{LEADING, SYNTHETIC, Scrape};
 use firetower_store::{Appender, Batch, Store, WindowRecord};
 
@@ -75,6 +75,7 @@ pub(crate) struct Collector {
     /// Windows that start before this are made from raw samples: this process has not seen all of theirs.
     unseen_until: Timestamp,
     last_window: (u64, Coverage),
+    audit: Audit,
 }
 
 impl Collector {
@@ -112,6 +113,7 @@ impl Collector {
             newest: Timestamp::MIN,
             unseen_until: now,
             last_window: (0, Coverage::default()),
+            audit: Audit::default(),
             place,
             store,
         };
@@ -427,7 +429,7 @@ impl Collector {
     }
 
     /// Fills in what this monitor says of itself.
-    pub(crate) fn describe(&self, status: &mut NodeStatus) {
+    pub(crate) fn describe(&mut self, status: &mut NodeStatus) {
         status.targets = Default::default();
         for followed in self.followed.iter().filter(|followed| followed.removed_at.is_none()) {
             status.targets.add(followed.health.state);
@@ -439,6 +441,7 @@ impl Collector {
         let open_weight: u64 = self.records.values().map(|record| record.pending_weight).sum();
         if let Some(outlet) = &self.outlet {
             status.accounts = outlet.accounts(open_weight);
+            self.audit.look(&status.accounts, &[]);
             (status.outbox_frames, status.outbox_bytes) = outlet.queued();
         }
         status.active_series = self.store.raw_stats().active_series;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, kept, query, reload_on_signal, serve, spans, tsdb};
+use firetower_api::{Common, Readiness, Reload, common, kept, monitor, query, reload_on_signal, serve, spans, tsdb};
 use firetower_daemon::{Clock, Ended, Listener, Surroundings, Tasks, blocking};
 use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Window};
 use firetower_relay::{ExposedKept, ExposedStatus, Identity, Link, Outlet, RelayMetrics};
@@ -359,7 +359,7 @@ impl Base {
         let store = Arc::new(self.store);
         let read_tsdb = read_tsdb(Arc::clone(&store));
         let mut router = common(answers).merge(query(Arc::clone(&store), clock.clone()));
-        router = router.merge(spans(store, clock)).merge(tsdb(read_tsdb));
+        router = router.merge(spans(store, clock)).merge(tsdb(read_tsdb)).merge(monitor(self.status.subscribe()));
         if self.outlet.is_some() {
             router = router.merge(kept(self.rows.subscribe()));
         }

@@ -19,7 +19,6 @@ use std::sync::{Mutex, RwLock};
 
 use rocksdb::PrefixRange;
 
-use crate::database::{Batch, Store};
 use crate::engine::{Engine, ReadOptions};
 use crate::error::Error;
 use crate::tree::dictionary::Dictionary;
@@ -62,19 +61,6 @@ fn scan<'a>(db: &'a Engine, name: &'static str, prefix: &[u8]) -> impl Iterator<
     options.set_iterate_range(PrefixRange(prefix));
     let pairs = db.pairs_cf(db.family(name), options);
     pairs.map(|pair| pair.map_err(Error::at("read a table of the tree")))
-}
-
-/// Deletes all keys before `end`.
-fn delete_before(store: &Store, batch: &mut Batch, name: &'static str, end: &[u8]) -> Result<(), Error> {
-    let cf = store.family(name);
-    for pair in scan(&store.db, name, &[]) {
-        let (key, _) = pair?;
-        if end <= &*key {
-            break;
-        }
-        batch.0.delete_cf(cf, key);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

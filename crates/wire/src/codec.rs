@@ -100,12 +100,8 @@ fn decode_tombstone(message: &[u8]) -> Result<Body, Error> {
     if tombstone.from > tombstone.to {
         return Err(Error::Invalid { what: "tombstone", rule: "must not end before it begins" });
     }
-    Ok(match drop_reason_from_proto(tombstone.reason) {
-        Some(reason) => {
-            Body::Tombstone(Tombstone { from: Sequence(tombstone.from), to: Sequence(tombstone.to), reason })
-        }
-        None => Body::Unknown,
-    })
+    let reason = drop_reason_from_proto(tombstone.reason);
+    Ok(Body::Tombstone(Tombstone { from: Sequence(tombstone.from), to: Sequence(tombstone.to), reason }))
 }
 
 pub(crate) fn drop_reason_to_proto(reason: DropReason) -> proto::DropReason {
@@ -114,17 +110,20 @@ pub(crate) fn drop_reason_to_proto(reason: DropReason) -> proto::DropReason {
         DropReason::LateUnmerged => proto::DropReason::LateUnmerged,
         DropReason::IncarnationLost => proto::DropReason::IncarnationLost,
         DropReason::ParentLost => proto::DropReason::ParentLost,
+        DropReason::UnknownKind => proto::DropReason::UnknownKind,
+        DropReason::Other => proto::DropReason::Unspecified,
     }
 }
 
-/// Returns `None` for a reason that this release does not know.
-pub(crate) fn drop_reason_from_proto(reason: i32) -> Option<DropReason> {
-    match proto::DropReason::try_from(reason).ok()? {
-        proto::DropReason::Unspecified => None,
-        proto::DropReason::OutboxFull => Some(DropReason::OutboxFull),
-        proto::DropReason::LateUnmerged => Some(DropReason::LateUnmerged),
-        proto::DropReason::IncarnationLost => Some(DropReason::IncarnationLost),
-        proto::DropReason::ParentLost => Some(DropReason::ParentLost),
+/// Returns [`DropReason::Other`] for a reason that this release does not know: what it counts is still counted.
+pub(crate) fn drop_reason_from_proto(reason: i32) -> DropReason {
+    match proto::DropReason::try_from(reason) {
+        Ok(proto::DropReason::OutboxFull) => DropReason::OutboxFull,
+        Ok(proto::DropReason::LateUnmerged) => DropReason::LateUnmerged,
+        Ok(proto::DropReason::IncarnationLost) => DropReason::IncarnationLost,
+        Ok(proto::DropReason::ParentLost) => DropReason::ParentLost,
+        Ok(proto::DropReason::UnknownKind) => DropReason::UnknownKind,
+        Ok(proto::DropReason::Unspecified) | Err(_) => DropReason::Other,
     }
 }
 

@@ -6,7 +6,7 @@ mod frames;
 use std::ops::RangeInclusive;
 
 use firetower_model::{
-    Assignment, Generation, Incarnation, KeptLabels, Labels, NodeStatus, Role, RowId, Sequence, Timestamp,
+    Assignment, Claim, Generation, Incarnation, KeptLabels, Labels, NodeStatus, Role, RowId, Sequence, Timestamp,
 };
 use prost::bytes::Bytes;
 
@@ -97,6 +97,8 @@ pub struct Hello {
     pub highest_sequence: Sequence,
     /// How many row keys its incarnation has: ids from 0 up to, not including, this.
     pub row_keys: u32,
+    /// Sequences up to this one will not be sent to this parent.
+    pub settled_through: Sequence,
 }
 
 /// A parent takes a child on.
@@ -116,6 +118,8 @@ pub struct HelloReply {
     pub applied: Vec<RangeInclusive<Sequence>>,
     /// Whether the next health report should be a snapshot.
     pub wants_health_snapshot: bool,
+    /// Raw samples in the frames of `applied`; `None` from an earlier release.
+    pub applied_samples: Option<u64>,
 }
 
 /// A child lives.
@@ -127,6 +131,8 @@ pub struct Heartbeat {
     pub highest_sequence: Sequence,
     /// The child's time when it sent this.
     pub at: Timestamp,
+    /// What it counts towards this parent, once that is known.
+    pub claim: Option<Claim>,
 }
 
 /// Why a parent does not take a child, or a stream, on.

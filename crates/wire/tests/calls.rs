@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use firetower_daemon::{Connector, Listener};
 use firetower_model::{
-    Account, Assignment, Body, Coverage, DropReason, DroppedLabel, Generation, HealthCounts, Incarnation, KeptLabels,
-    Labels, NodeStatus, Role, RowId, Sequence, Target, Timestamp, Tombstone, Watermark,
+    Account, Assignment, Body, Claim, Coverage, DropReason, DroppedLabel, Generation, HealthCounts, Incarnation,
+    KeptLabels, Labels, NodeStatus, Role, RowId, Sequence, Target, Timestamp, Tombstone, Watermark,
 };
 use firetower_wire::{
     Accepted, ChildControl, ControlSession, DialOptions, Error, FrameDown, FrameSession, FrameUp, Heartbeat, Hello,
@@ -77,6 +77,7 @@ fn hello() -> Hello {
         datacenter: "dub".into(),
         highest_sequence: Sequence(41),
         row_keys: 3,
+        settled_through: Sequence(29),
     }
 }
 
@@ -93,6 +94,7 @@ fn reply() -> HelloReply {
         row_keys_known: 2,
         applied: vec![Sequence(1)..=Sequence(30), Sequence(33)..=Sequence(41)],
         wants_health_snapshot: true,
+        applied_samples: Some(0),
     }
 }
 
@@ -138,9 +140,11 @@ fn heartbeat() -> Box<Heartbeat> {
         outbox_frames: 1,
         outbox_bytes: 4_000,
         accounts: vec![Account { parent: "dub-p0".into(), ..Account::default() }],
+        received: vec![],
         children: vec![],
     };
-    Box::new(Heartbeat { status, highest_sequence: Sequence(42), at: AT })
+    let claim = Some(Claim { collected: 9, delivered: 4, dropped: 2 });
+    Box::new(Heartbeat { status, highest_sequence: Sequence(42), at: AT, claim })
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use firetower_model::{Account, Coverage, HealthCounts, NodeStatus, Watermark};
+use firetower_model::{Account, Coverage, HealthCounts, NodeStatus, Received, Watermark};
 use serde_json::{Map, Value, json};
 
 use crate::json::seconds;
@@ -27,7 +27,35 @@ pub(super) fn tree(global: &NodeStatus) -> Value {
     let mut value = node(global);
     value.insert("regions".into(), region_values.into());
     value.insert("totals".into(), totals.value());
+    value.insert("alarms".into(), alarms(global).into());
     value.into()
+}
+
+/// Returns what `monitor` says of itself and of its children.
+pub(crate) fn monitor(monitor: &NodeStatus) -> Value {
+    let mut value = node(monitor);
+    let children: Vec<Value> = monitor.children.iter().map(|child| node(child).into()).collect();
+    value.insert("children".into(), children.into());
+    value.insert("alarms".into(), alarms(monitor).into());
+    value.into()
+}
+
+/// Returns what does not add up at `monitor` and below it: each account once, though both of a pair tell of a child.
+fn alarms(monitor: &NodeStatus) -> Vec<Value> {
+    let mut found = BTreeMap::new();
+    gather_alarms(monitor, &mut found);
+    let value = |((node, peer, what), samples): ((&str, &str, &str), i64)| json!({ "node": node, "peer": peer, "what": what, "samples": samples });
+    found.into_iter().map(value).collect()
+}
+
+fn gather_alarms<'a>(monitor: &'a NodeStatus, found: &mut BTreeMap<(&'a str, &'a str, &'static str), i64>) {
+    for account in monitor.accounts.iter().filter(|account| account.residual() != 0) {
+        found.insert((&monitor.node, &account.parent, "residual"), account.residual());
+    }
+    for received in monitor.received.iter().filter(|received| received.excess() > 0) {
+        found.insert((&monitor.node, &received.child, "excess"), received.excess() as i64);
+    }
+    monitor.children.iter().for_each(|child| gather_alarms(child, found));
 }
 
 /// A datacenter, as its best informed primary sees it.
@@ -97,7 +125,8 @@ struct Totals {
     coverage: Coverage,
     outbox_frames: u64,
     outbox_bytes: u64,
-    residual: i64,
+    /// Of either sign, so that none hides another.
+    residual: u64,
 }
 
 impl Totals {
@@ -113,7 +142,7 @@ impl Totals {
             self.disconnected += u64::from(!monitor.is_connected);
             self.outbox_frames += monitor.outbox_frames;
             self.outbox_bytes += monitor.outbox_bytes;
-            self.residual += monitor.accounts.iter().map(Account::residual).sum::<i64>();
+            self.residual += monitor.accounts.iter().map(|account| account.residual().unsigned_abs()).sum::<u64>();
         }
     }
 
@@ -151,6 +180,7 @@ fn node(status: &NodeStatus) -> Map<String, Value> {
         "watermark": watermark(&status.watermark),
         "queue": { "frames": status.outbox_frames, "bytes": status.outbox_bytes },
         "accounts": status.accounts.iter().map(account).collect::<Vec<Value>>(),
+        "received": status.received.iter().map(received).collect::<Vec<Value>>(),
     });
     if let Value::Object(members) = value { members } else { Map::new() }
 }
@@ -184,5 +214,16 @@ fn account(account: &Account) -> Value {
         "queued": account.queued,
         "dropped": dropped,
         "residual": account.residual(),
+    })
+}
+
+fn received(received: &Received) -> Value {
+    json!({
+        "child": received.child,
+        "applied": received.applied,
+        "applied_before": received.applied_before,
+        "delivered": received.delivered,
+        "incarnation_lost": received.incarnation_lost,
+        "excess": received.excess(),
     })
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use firetower_model::{
-    Account, Coverage, DropReason, HealthCounts, Incarnation, Labels, NodeHealth, Revision, Role, State as Health,
-    TimeRange, Timestamp, Watermark,
+    Account, Coverage, DropReason, HealthCounts, Incarnation, Labels, NodeHealth, Received, Revision, Role,
+    State as Health, TimeRange, Timestamp, Watermark,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -44,6 +44,7 @@ fn status(node: &str, role: Role, said_at: i64, children: Vec<NodeStatus>) -> No
             queued: 2,
             dropped: vec![(DropReason::OutboxFull, 1)],
         }],
+        received: vec![Received { child: "below".into(), applied: 6, delivered: Some(7), ..Received::default() }],
         children,
     }
 }
@@ -171,6 +172,19 @@ async fn the_tree_lists_each_monitor_once() {
         "coverage": coverage, "targets": datacenter["targets"]
     });
     assert_eq!(data["totals"], totals);
+    let received = json!({
+        "child": "below", "applied": 6, "applied_before": 0, "delivered": 7, "incarnation_lost": 0, "excess": 1
+    });
+    assert_eq!(datacenter["secondaries"][1]["received"], json!([received]));
+    let alarms = data["alarms"].as_array().unwrap();
+    let alarm = json!({ "node": "s0", "peer": "above", "what": "residual", "samples": 1 });
+    assert_eq!(
+        alarms.iter().filter(|found| **found == alarm).count(),
+        1,
+        "though two primaries tell of it: {alarms:?}"
+    );
+    let alarm = json!({ "node": "p1", "peer": "below", "what": "excess", "samples": 1 });
+    assert!(alarms.contains(&alarm), "{alarms:?}");
 }
 
 #[tokio::test]

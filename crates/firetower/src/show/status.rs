@@ -22,6 +22,11 @@ pub(crate) fn status_text(data: &Value) -> String {
         count(&targets["up"]),
         count(&targets["down"]),
     );
+    let mut alarms = list(&data["alarms"]).peekable();
+    if alarms.peek().is_some() {
+        alarms.for_each(|alarm| out.push_str(&alarm_line(alarm)));
+        out.push('\n');
+    }
     out.push_str(&datacenters(data));
     out.push('\n');
     out.push_str(&monitors(data));
@@ -30,6 +35,14 @@ pub(crate) fn status_text(data: &Value) -> String {
         out.push_str(&unhealthy(data));
     }
     out
+}
+
+fn alarm_line(alarm: &Value) -> String {
+    let (node, peer, samples) = (text(&alarm["node"]), text(&alarm["peer"]), count(&alarm["samples"]));
+    match alarm["what"].as_str() {
+        Some("excess") => format!("ALARM {node}: {peer} counts {samples} samples as delivered that were not applied\n"),
+        _ => format!("ALARM {node}: its account with {peer} is off by {samples} samples\n"),
+    }
 }
 
 fn unhealthy(data: &Value) -> String {
@@ -165,6 +178,10 @@ mod tests {
             "parent": "p", "collected": 1_000, "delivered": 900, "queued": 90, "dropped": { "outbox_full": 10 }, "residual": 0
         }]);
         let mut data = node("global-0", "global", true, json!([]));
+        data["alarms"] = json!([
+            { "node": "dub-p0", "peer": "dub-s0", "what": "excess", "samples": 3 },
+            { "node": "dub-s0", "peer": "dub-p0", "what": "residual", "samples": -2 }
+        ]);
         data["totals"] = json!({
             "datacenters": 1, "primaries": 1, "secondaries": 1, "disconnected": 1, "targets": targets(4, 1)
         });
@@ -176,6 +193,9 @@ mod tests {
         }] }]);
         let expected = "\
 global-0 0.1.0 at 22:13:20 UTC: 1 datacenters, 1 primaries, 1 secondaries (1 not connected), 5 targets, 4 up, 1 down
+
+ALARM dub-p0: dub-s0 counts 3 samples as delivered that were not applied
+ALARM dub-s0: its account with dub-p0 is off by -2 samples
 
 REGION   DATACENTER  TARGETS  UP  DEGRADED  DOWN  UNKNOWN  COVERAGE  BEHIND  SERIES  SAMPLES/S
 eu-west  dub               5   4         0     1        0    93.33%    4.5s    4321       12.3

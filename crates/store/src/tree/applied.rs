@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use firetower_model::{Incarnation, Sequence};
+use firetower_model::{Claim, Incarnation, Sequence};
 
 use crate::database::{Batch, Store};
 use crate::error::Error;
@@ -21,19 +21,47 @@ pub struct Applied {
     pub ranges: RangeSet,
     /// The highest sequence that it has said it wrote.
     pub announced: Sequence,
-    /// Raw samples applied, over all its incarnations.
+    /// Raw samples applied of this incarnation.
     pub weight: u64,
+    /// Raw samples applied of the incarnations before it.
+    pub weight_before: u64,
     /// Frames applied, over all its incarnations.
     pub frames: u64,
-    /// Frames announced and never applied before a newer incarnation took over: `incarnation_lost`.
+    /// Frames announced and never applied before a newer incarnation took over.
     pub lost_frames: u64,
+    /// Raw samples that an incarnation held for this receiver when a newer one took over: `incarnation_lost`.
+    pub lost_weight: u64,
+    /// Sequences up to this one were never meant for this receiver: the child got rid of them before it was told of it.
+    pub first_after: Sequence,
+    /// What this incarnation last said it has for this receiver.
+    pub claim: Option<Claim>,
 }
 
 impl Applied {
+    fn nothing(incarnation: Incarnation) -> Applied {
+        Applied {
+            incarnation,
+            ranges: RangeSet::new(),
+            announced: Sequence(0),
+            weight: 0,
+            weight_before: 0,
+            frames: 0,
+            lost_frames: 0,
+            lost_weight: 0,
+            first_after: Sequence(0),
+            claim: None,
+        }
+    }
+
     /// Returns how many frames were announced and not yet applied.
-    pub fn outstanding(&self) -> u64 {
-        let gaps = self.ranges.gaps(1, self.announced.0);
+    pub fn outstanding_frames(&self) -> u64 {
+        let gaps = self.ranges.gaps(self.first_after.0 + 1, self.announced.0);
         gaps.into_iter().map(|(from, to)| to - from + 1).sum()
+    }
+
+    /// Returns how many raw samples were claimed for this receiver, and neither applied nor given up.
+    fn outstanding_weight(&self) -> u64 {
+        self.claim.map_or(0, |claim| claim.collected.saturating_sub(claim.dropped).saturating_sub(self.weight))
     }
 }
 
@@ -46,6 +74,8 @@ pub enum Hello {
     Newer {
         /// Frames of the one before that were announced and will never come.
         lost_frames: u64,
+        /// Raw samples of the one before that it held for this receiver.
+        lost_weight: u64,
     },
     /// An older one: its process is to be told so, and to exit.
     Superseded,
@@ -74,10 +104,18 @@ impl Receiver {
         Ok(Receiver { store: store.clone(), children })
     }
 
-    /// Takes a child's greeting: its incarnation, and the highest sequence that it has written.
+    /// Takes a child's greeting: its incarnation, the highest sequence that it has written, and the last one of those
+    /// that it will not send because they were done with before it was told of this receiver.
     ///
-    /// Of a newer incarnation nothing is applied yet; what the older one still owed is counted in `lost_frames`.
-    pub fn hello(&mut self, batch: &mut Batch, child: &str, incarnation: Incarnation, highest: Sequence) -> Hello {
+    /// Of a newer incarnation nothing is applied yet; what the older one still owed is counted as lost.
+    pub fn hello(
+        &mut self,
+        batch: &mut Batch,
+        child: &str,
+        incarnation: Incarnation,
+        highest: Sequence,
+        first_after: Sequence,
+    ) -> Hello {
         let known = self.children.get(child).map(|applied| applied.incarnation.cmp(&incarnation));
         match known {
             Some(std::cmp::Ordering::Greater) => Hello::Superseded,
@@ -86,19 +124,20 @@ impl Receiver {
                 Hello::Same
             }
             _ => {
-                let lost_frames = self.children.get(child).map_or(0, Applied::outstanding);
-                let before = self.children.remove(child);
+                let before = self.children.remove(child).unwrap_or_else(|| Applied::nothing(incarnation));
+                let (lost_frames, lost_weight) = (before.outstanding_frames(), before.outstanding_weight());
                 let applied = Applied {
-                    incarnation,
-                    ranges: RangeSet::new(),
                     announced: highest,
-                    weight: before.as_ref().map_or(0, |before| before.weight),
-                    frames: before.as_ref().map_or(0, |before| before.frames),
-                    lost_frames: lost_frames + before.as_ref().map_or(0, |before| before.lost_frames),
+                    weight_before: before.weight_before + before.weight,
+                    frames: before.frames,
+                    lost_frames: before.lost_frames + lost_frames,
+                    lost_weight: before.lost_weight + lost_weight,
+                    first_after,
+                    ..Applied::nothing(incarnation)
                 };
                 put_applied(batch, &self.store, child, &applied);
                 self.children.insert(child.to_owned(), applied);
-                Hello::Newer { lost_frames }
+                Hello::Newer { lost_frames, lost_weight }
             }
         }
     }
@@ -108,6 +147,16 @@ impl Receiver {
         let Some(applied) = self.current(child, incarnation) else { return };
         if applied.announced < highest {
             applied.announced = highest;
+            let applied = applied.clone();
+            put_applied(batch, &self.store, child, &applied);
+        }
+    }
+
+    /// Notes what `child` claims to have for this receiver, as its heartbeats say; other incarnations are passed over.
+    pub fn claim(&mut self, batch: &mut Batch, child: &str, incarnation: Incarnation, claim: Claim) {
+        let Some(applied) = self.current(child, incarnation) else { return };
+        if applied.claim != Some(claim) {
+            applied.claim = Some(claim);
             let applied = applied.clone();
             put_applied(batch, &self.store, child, &applied);
         }
@@ -186,6 +235,12 @@ fn put_applied(batch: &mut Batch, store: &Store, child: &str, applied: &Applied)
         put_varint(&mut value, count);
     }
     value.extend(applied.ranges.to_bytes());
+    for count in [applied.weight_before, applied.lost_weight, applied.first_after.0] {
+        put_varint(&mut value, count);
+    }
+    for count in applied.claim.iter().flat_map(|claim| [claim.collected, claim.delivered, claim.dropped]) {
+        put_varint(&mut value, count);
+    }
     batch.0.put_cf(store.family(FAMILY), child, value);
 }
 
@@ -195,8 +250,26 @@ fn read_applied(value: &[u8]) -> Option<Applied> {
     let [announced, weight, frames, lost_frames] =
         [reader.varint()?, reader.varint()?, reader.varint()?, reader.varint()?];
     let ranges = RangeSet::read(&mut reader)?;
+    let [weight_before, lost_weight, first_after] = [reader.varint()?, reader.varint()?, reader.varint()?];
+    let claim = if reader.rest().is_empty() {
+        None
+    } else {
+        Some(Claim { collected: reader.varint()?, delivered: reader.varint()?, dropped: reader.varint()? })
+    };
     reader.finish()?;
-    Some(Applied { incarnation, ranges, announced: Sequence(announced), weight, frames, lost_frames })
+    let (announced, first_after) = (Sequence(announced), Sequence(first_after));
+    Some(Applied {
+        incarnation,
+        ranges,
+        announced,
+        weight,
+        weight_before,
+        frames,
+        lost_frames,
+        lost_weight,
+        first_after,
+        claim,
+    })
 }
 
 #[cfg(test)]
@@ -214,26 +287,32 @@ mod tests {
         let mut receiver = Receiver::open(&test.store).unwrap();
         let mut batch = Batch::default();
         assert!(!receiver.mark(&mut batch, "s0", life(1), Sequence(1), 9), "no hello yet");
-        assert_eq!(receiver.hello(&mut batch, "s0", life(1), Sequence(4)), Hello::Newer { lost_frames: 0 });
+        let first = receiver.hello(&mut batch, "s0", life(1), Sequence(4), Sequence(0));
+        assert_eq!(first, Hello::Newer { lost_frames: 0, lost_weight: 0 });
         for (sequence, is_new) in [(2, true), (1, true), (2, false)] {
             assert_eq!(receiver.mark(&mut batch, "s0", life(1), Sequence(sequence), 10), is_new);
         }
-        assert_eq!(receiver.hello(&mut batch, "s0", life(1), Sequence(5)), Hello::Same);
+        assert_eq!(receiver.hello(&mut batch, "s0", life(1), Sequence(5), Sequence(0)), Hello::Same);
+        receiver.claim(&mut batch, "s0", life(1), Claim { collected: 100, delivered: 10, dropped: 25 });
+        receiver.claim(&mut batch, "s0", life(0), Claim::default());
         test.store.commit(batch).unwrap();
         drop(receiver);
         let test = test.reopen();
         let mut receiver = Receiver::open(&test.store).unwrap();
         let applied = receiver.applied("s0").unwrap().clone();
-        assert_eq!((applied.weight, applied.frames, applied.outstanding()), (20, 2, 3));
+        assert_eq!((applied.weight, applied.frames, applied.outstanding_frames()), (20, 2, 3));
         assert!(receiver.is_applied("s0", life(1), Sequence(2)) && !receiver.is_applied("s0", life(2), Sequence(2)));
         let mut batch = Batch::default();
         assert_eq!(receiver.mark_tombstone(&mut batch, "s0", life(1), Sequence(2), Sequence(3)), 1);
-        assert_eq!(receiver.hello(&mut batch, "s0", life(0), Sequence(9)), Hello::Superseded);
-        assert_eq!(receiver.hello(&mut batch, "s0", life(2), Sequence(0)), Hello::Newer { lost_frames: 2 });
+        assert_eq!(receiver.hello(&mut batch, "s0", life(0), Sequence(9), Sequence(0)), Hello::Superseded);
+        let newer = receiver.hello(&mut batch, "s0", life(2), Sequence(7), Sequence(5));
+        assert_eq!(newer, Hello::Newer { lost_frames: 2, lost_weight: 100 - 25 - 20 });
+        assert_eq!(receiver.applied("s0").unwrap().outstanding_frames(), 2, "five were never meant for it");
         assert!(!receiver.mark(&mut batch, "s0", life(1), Sequence(4), 1), "its time is over");
         assert!(receiver.mark(&mut batch, "s0", life(2), Sequence(1), 1));
         let applied = receiver.applied("s0").unwrap();
-        assert_eq!((applied.weight, applied.frames, applied.lost_frames), (21, 3, 2));
+        assert_eq!((applied.weight_before, applied.weight, applied.frames, applied.lost_frames), (20, 1, 3, 2));
+        assert_eq!((applied.lost_weight, applied.claim), (55, None));
         assert_eq!(receiver.ranges("s0").unwrap().iter().collect::<Vec<_>>(), [(1, 1)]);
     }
 }

@@ -6,7 +6,7 @@ mod record;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use firetower_model::{Account, DropReason, Sequence, Timestamp, Tombstone};
+use firetower_model::{Account, Claim, DropReason, Sequence, Timestamp, Tombstone};
 
 use crate::database::{Batch, Store};
 use crate::error::Error;
@@ -23,6 +23,8 @@ pub struct Outbox {
     /// By the first sequence they stand for. Only the first entry may be a tombstone.
     entries: BTreeMap<u64, Entry>,
     parents: BTreeMap<String, Parent>,
+    /// Accounts of replicas that are no longer named.
+    ended: Vec<Account>,
     bytes: u64,
 }
 
@@ -32,9 +34,16 @@ struct Parent {
     acknowledged: RangeSet,
     delivered: u64,
     outbox_full: u64,
+    parent_lost: u64,
     /// What had been collected, and settled with others, before this replica was first named.
     collected_before: u64,
     dropped_before: BTreeMap<DropReason, u64>,
+    /// What it had applied of this data directory before it was named here; unknown until it has said so once.
+    applied_before: Option<u64>,
+    /// Frames that were dropped and may have come through, with their weights, until it says what it has applied.
+    doubtful: BTreeMap<u64, u64>,
+    /// Sequences that may have been sent since it last said so. Not stored: after a start, all of them.
+    offered: RangeSet,
 }
 
 /// Something in the outbox.
@@ -66,15 +75,18 @@ impl Outbox {
         let entries = record::load_entries(store)?;
         let mut known = record::load_parents(store)?;
         let bytes = entries.values().map(|entry| entry.bytes).sum();
-        let mut outbox = Outbox { store: store.clone(), totals, entries, parents: BTreeMap::new(), bytes };
+        let ended = Vec::new();
+        let mut outbox = Outbox { store: store.clone(), totals, entries, parents: BTreeMap::new(), ended, bytes };
         let mut batch = Batch::default();
         for name in parents {
-            let parent = known.remove(name).unwrap_or_else(|| outbox.new_parent());
+            let mut parent = known.remove(name).unwrap_or_else(|| outbox.new_parent());
+            parent.offered.insert_range(1, outbox.totals.next - 1);
             record::put_parent(&mut batch, store, name, &parent);
             outbox.parents.insert(name.clone(), parent);
         }
-        for gone in known.keys() {
-            record::delete_parent(&mut batch, store, gone);
+        for (name, parent) in known {
+            record::delete_parent(&mut batch, store, &name);
+            outbox.ended.push(outbox.account(&name, &parent, 0));
         }
         let all: Vec<u64> = outbox.entries.keys().copied().collect();
         outbox.forget_settled(&mut batch, all);
@@ -82,18 +94,23 @@ impl Outbox {
         Ok(outbox)
     }
 
-    fn new_parent(&self) -> Parent {
-        let mut acknowledged = RangeSet::new();
+    /// Returns the sequences given out that are not queued any more.
+    fn gone(&self) -> RangeSet {
+        let mut gone = RangeSet::new();
         let mut next = 1;
         for (from, entry) in &self.entries {
-            acknowledged.insert_range(next, from - 1);
+            gone.insert_range(next, from - 1);
             next = entry.to + 1;
         }
-        acknowledged.insert_range(next, self.totals.next - 1);
+        gone.insert_range(next, self.totals.next - 1);
+        gone
+    }
+
+    fn new_parent(&self) -> Parent {
         let queued: u64 = self.entries.values().map(|entry| entry.weight).sum();
         let dropped: u64 = self.totals.dropped.values().sum();
         Parent {
-            acknowledged,
+            acknowledged: self.gone(),
             collected_before: self.totals.framed - queued + dropped,
             dropped_before: self.totals.dropped.clone(),
             ..Parent::default()
@@ -144,15 +161,48 @@ impl Outbox {
     /// Returns the queued sequences that `parent` has not acknowledged, oldest first; a tombstone gives its first one.
     ///
     /// Empty for a parent that was not named at [`Outbox::open`].
-    pub fn unacknowledged(&self, parent: &str) -> impl DoubleEndedIterator<Item = Sequence> + '_ {
-        let parent = self.parents.get(parent);
-        let next = parent.map_or(0, |parent| parent.acknowledged.contiguous_through().saturating_add(1));
-        let start = self.entries.range(..=next).next_back().map_or(next, |(from, _)| *from);
-        let entries = parent.into_iter().flat_map(move |parent| {
-            let entries = self.entries.range(start..);
-            entries.filter(move |(from, entry)| !parent.acknowledged.contains_range(**from, entry.to))
+    pub fn unacknowledged<'a>(&'a self, parent: &'a str) -> impl Iterator<Item = Sequence> + 'a {
+        let tombstone = self.tombstone(parent).map(|tombstone| tombstone.from);
+        let mut after = Sequence(0);
+        let frames = std::iter::from_fn(move || {
+            after = self.next_frame(parent, after, Sequence(u64::MAX))?;
+            Some(after)
         });
-        entries.map(|(from, _)| Sequence(*from))
+        tombstone.into_iter().chain(frames)
+    }
+
+    /// Returns the first frame after `after` and up to `through` that `parent` has not acknowledged.
+    pub fn next_frame(&self, parent: &str, after: Sequence, through: Sequence) -> Option<Sequence> {
+        let acknowledged = &self.parents.get(parent)?.acknowledged;
+        let first = acknowledged.contiguous_through().max(after.0).checked_add(1)?;
+        if through.0 < first {
+            return None;
+        }
+        let mut entries = self.entries.range(first..=through.0);
+        let is_next = |(from, entry): &(&u64, &Entry)| entry.kind == Kind::Frame && !acknowledged.contains(**from);
+        entries.find(is_next).map(|(from, _)| Sequence(*from))
+    }
+
+    /// Returns the tombstone from the first sequence on that `parent` has not acknowledged, if there is any.
+    pub fn tombstone(&self, parent: &str) -> Option<Tombstone> {
+        let acknowledged = &self.parents.get(parent)?.acknowledged;
+        let (from, entry) = self.entries.first_key_value()?;
+        let Kind::Tombstone(reason) = entry.kind else { return None };
+        let (first, _) = *acknowledged.gaps(*from, entry.to).first()?;
+        Some(Tombstone { from: Sequence(first), to: Sequence(entry.to), reason })
+    }
+
+    /// Returns the last sequence of the frames that were pushed before `before`; 0 if there are none.
+    pub fn last_before(&self, before: Timestamp) -> Sequence {
+        let fresh = self.entries.iter().rev().take_while(|(_, entry)| before <= entry.created).last();
+        Sequence(fresh.map_or(self.totals.next, |(from, _)| *from) - 1)
+    }
+
+    /// Notes that `sequence` may reach `parent` from now on.
+    pub fn offer(&mut self, parent: &str, sequence: Sequence) {
+        if let Some(parent) = self.parents.get_mut(parent) {
+            parent.offered.insert(sequence.0);
+        }
     }
 
     /// Notes that `parent` has made `ranges` (both ends inside) durable; what every parent has is deleted.
@@ -169,6 +219,11 @@ impl Outbox {
                 weight += entries.clone().map(|(_, entry)| entry.weight).sum::<u64>();
                 touched.extend(entries.map(|(from, _)| *from));
                 cursor.acknowledged.insert_range(from, to);
+                // They were dropped while they were on their way, and have come through.
+                for (_, dropped) in cursor.doubtful.extract_if(from..=to, |_, _| true) {
+                    cursor.outbox_full -= dropped;
+                    weight += dropped;
+                }
                 is_changed = true;
             }
         }
@@ -180,6 +235,38 @@ impl Outbox {
         touched.extend(self.entries.first_key_value().map(|(from, _)| *from));
         self.forget_settled(batch, touched);
         weight
+    }
+
+    /// Takes what `parent` says when it takes this child on: the sequences that it has applied, and the raw samples in
+    /// them. Nothing that was sent before may be applied after that.
+    ///
+    /// What it has had and lost is queued again as far as it is still here, and the rest is counted as `parent_lost`;
+    /// returns how many samples that is.
+    pub fn greet(&mut self, batch: &mut Batch, parent: &str, applied: &RangeSet, samples: Option<u64>) -> u64 {
+        self.acknowledge(batch, parent, applied);
+        let gone = self.gone();
+        let Some(cursor) = self.parents.get_mut(parent) else { return 0 };
+        cursor.doubtful.clear();
+        cursor.offered = RangeSet::new();
+        let mut lost = 0;
+        if let Some(samples) = samples {
+            let before = *cursor.applied_before.get_or_insert(samples.saturating_sub(cursor.delivered));
+            if samples < before + cursor.delivered {
+                let mut acknowledged = gone;
+                for (from, to) in applied.iter() {
+                    acknowledged.insert_range(from, to);
+                }
+                let is_again = |from: u64| cursor.acknowledged.contains(from) && !acknowledged.contains(from);
+                let again: u64 = self.entries.iter().filter(|(from, _)| is_again(**from)).map(|(_, e)| e.weight).sum();
+                cursor.applied_before = Some(before.min(samples));
+                let delivered = samples.saturating_sub(before);
+                lost = (cursor.delivered - delivered).saturating_sub(again);
+                (cursor.delivered, cursor.acknowledged) = (delivered, acknowledged);
+                cursor.parent_lost += lost;
+            }
+        }
+        record::put_parent(batch, &self.store, parent, cursor);
+        lost
     }
 
     /// Deletes those of `entries` that every parent has acknowledged.
@@ -215,12 +302,15 @@ impl Outbox {
     }
 
     fn account(&self, name: &str, parent: &Parent, open_weight: u64) -> Account {
-        let queued: u64 = self.unacknowledged(name).filter_map(|at| self.entries.get(&at.0)).map(|e| e.weight).sum();
+        let waiting = parent.acknowledged.gaps(1, self.totals.next - 1);
+        let waiting = waiting.into_iter().flat_map(|(from, to)| self.entries.range(from..=to));
+        let queued: u64 = waiting.map(|(_, entry)| entry.weight).sum();
         let mut dropped = self.totals.dropped.clone();
         for (reason, before) in &parent.dropped_before {
             *dropped.entry(*reason).or_default() -= before;
         }
         *dropped.entry(DropReason::OutboxFull).or_default() += parent.outbox_full;
+        *dropped.entry(DropReason::ParentLost).or_default() += parent.parent_lost;
         Account {
             parent: name.to_owned(),
             collected: self.totals.collected - parent.collected_before,
@@ -228,6 +318,20 @@ impl Outbox {
             queued: queued + open_weight,
             dropped: dropped.into_iter().filter(|(_, samples)| *samples > 0).collect(),
         }
+    }
+
+    /// Returns what this side claims towards `parent`, once that has said what it has applied.
+    pub fn claim(&self, parent: &str) -> Option<Claim> {
+        let cursor = self.parents.get(parent)?;
+        let account = self.account(parent, cursor, 0);
+        let before = cursor.applied_before?;
+        let dropped = account.dropped.iter().map(|(_, samples)| samples).sum();
+        Some(Claim { collected: before + account.collected, delivered: before + account.delivered, dropped })
+    }
+
+    /// Returns the last accounts of replicas that had been named and were not at [`Outbox::open`].
+    pub fn ended(&self) -> &[Account] {
+        &self.ended
     }
 
     /// Returns the highest sequence given out; 0 before the first.

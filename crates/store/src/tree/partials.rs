@@ -1,14 +1,15 @@
 //! A parent's children's rows, kept so that a late change can be merged again.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use firetower_model::{Revision, Timestamp, Window, WindowRows};
 
 use crate::database::{Batch, Store};
 use crate::error::Error;
-use crate::tree::codec::{Reader, decode_window_rows, encode_window_rows, time_key, window_key};
+use crate::tree::codec::{Reader, decode_window_rows, encode_window_rows, time_key, window_key, window_of_key};
 use crate::tree::recent::Recent;
-use crate::tree::{UNPOISONED, delete_before, scan};
+use crate::tree::{UNPOISONED, scan};
 
 const FAMILY: &str = "partials";
 
@@ -61,12 +62,45 @@ impl Store {
             .collect()
     }
 
-    /// Forgets the partials of windows that start before `before`.
+    /// Returns the starts before `before` of the windows that have partials.
     ///
     /// # Errors
     /// If they cannot be read.
-    pub fn prune_partials(&self, batch: &mut Batch, before: Timestamp) -> Result<(), Error> {
-        delete_before(self, batch, FAMILY, &time_key(before))
+    pub fn partial_windows(&self, before: Timestamp) -> Result<BTreeSet<Timestamp>, Error> {
+        let end = time_key(before);
+        let mut starts = BTreeSet::new();
+        for pair in scan(&self.db, FAMILY, &[]) {
+            let (key, _) = pair?;
+            if end.as_slice() <= &*key {
+                break;
+            }
+            starts.insert(window_of_key(&key).ok_or_else(|| Error::corrupt("partial", &key))?.start());
+        }
+        Ok(starts)
+    }
+
+    /// Forgets the partials of windows that start before `before`, but for those whose starts are in `kept`.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn prune_partials(
+        &self,
+        batch: &mut Batch,
+        before: Timestamp,
+        kept: &BTreeSet<Timestamp>,
+    ) -> Result<(), Error> {
+        let end = time_key(before);
+        for pair in scan(&self.db, FAMILY, &[]) {
+            let (key, _) = pair?;
+            if end.as_slice() <= &*key {
+                break;
+            }
+            let window = window_of_key(&key).ok_or_else(|| Error::corrupt("partial", &key))?;
+            if !kept.contains(&window.start()) {
+                batch.0.delete_cf(self.family(FAMILY), key);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -96,7 +130,10 @@ mod tests {
         let test = test.reopen();
         let mut batch = Batch::default();
         assert!(!test.store.put_partial(&mut batch, "s0", &rows(2)).unwrap(), "read back from disk");
-        test.store.prune_partials(&mut batch, at(15)).unwrap();
+        test.store.prune_partials(&mut batch, at(15), &BTreeSet::from([at(0)])).unwrap();
+        test.store.commit(std::mem::take(&mut batch)).unwrap();
+        assert_eq!(test.store.partial_windows(at(15)).unwrap(), BTreeSet::from([at(0)]), "more may come to it");
+        test.store.prune_partials(&mut batch, at(15), &BTreeSet::new()).unwrap();
         test.store.commit(batch).unwrap();
         let window = rows(1).window;
         assert_eq!(test.store.partials(window).unwrap(), [("s0".into(), rows(2)), ("s1".into(), rows(1))]);

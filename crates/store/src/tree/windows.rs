@@ -5,7 +5,7 @@ use firetower_model::{Revision, Timestamp, Window};
 use crate::database::{Batch, Store};
 use crate::error::Error;
 use crate::tree::codec::{Reader, put_varint, time_key, window_key, window_of_key};
-use crate::tree::{delete_before, scan};
+use crate::tree::scan;
 
 const FAMILY: &str = "windows";
 
@@ -59,12 +59,23 @@ impl Store {
         Ok(open)
     }
 
-    /// Forgets the windows that start before `before`.
+    /// Forgets the windows that start before `before`, but for those with samples that are in no frame yet: the account
+    /// needs them.
     ///
     /// # Errors
     /// If they cannot be read.
     pub fn prune_windows(&self, batch: &mut Batch, before: Timestamp) -> Result<(), Error> {
-        delete_before(self, batch, FAMILY, &time_key(before))
+        let end = time_key(before);
+        for pair in scan(&self.db, FAMILY, &[]) {
+            let (key, value) = pair?;
+            if end.as_slice() <= &*key {
+                break;
+            }
+            if read_record(&key, &value)?.pending_weight == 0 {
+                batch.0.delete_cf(self.family(FAMILY), key);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -105,6 +116,7 @@ mod tests {
         test.store.prune_windows(&mut batch, at(30)).unwrap();
         test.store.commit(batch).unwrap();
         assert_eq!(test.store.window_record(window(15)).unwrap(), None);
-        assert_eq!(test.store.open_windows().unwrap(), [(window(30), record(1)), (window(45), record(3))]);
+        let open = [(window(0), record(9)), (window(30), record(1)), (window(45), record(3))];
+        assert_eq!(test.store.open_windows().unwrap(), open, "the first is old, and still to be put out");
     }
 }

@@ -1,6 +1,6 @@
 //! What a monitor says of itself.
 
-use firetower_model::{Account, Incarnation, NodeStatus, Role, Timestamp};
+use firetower_model::{Account, Incarnation, NodeStatus, Received, Role, Timestamp};
 use prost::Message;
 
 use crate::codec::health::{counts_from_proto, counts_to_proto};
@@ -60,6 +60,7 @@ fn to_proto(status: &NodeStatus) -> proto::NodeStatus {
         outbox_bytes: status.outbox_bytes,
         accounts: status.accounts.iter().map(account_to_proto).collect(),
         children: status.children.iter().map(to_proto).collect(),
+        received: status.received.iter().map(received_to_proto).collect(),
     }
 }
 
@@ -84,6 +85,7 @@ fn from_proto(read: proto::NodeStatus) -> Result<NodeStatus, Error> {
         outbox_bytes: read.outbox_bytes,
         accounts: read.accounts.into_iter().map(account_from_proto).collect::<Result<_, _>>()?,
         children: read.children.into_iter().map(from_proto).collect::<Result<_, _>>()?,
+        received: read.received.into_iter().map(received_from_proto).collect::<Result<_, _>>()?,
     })
 }
 
@@ -101,7 +103,6 @@ fn account_to_proto(account: &Account) -> proto::Account {
     }
 }
 
-/// Leaves out reasons that this release does not know: the residual then shows that something is missing.
 fn account_from_proto(read: proto::Account) -> Result<Account, Error> {
     let dropped = read.dropped.into_iter();
     Ok(Account {
@@ -109,7 +110,27 @@ fn account_from_proto(read: proto::Account) -> Result<Account, Error> {
         collected: read.collected,
         delivered: read.delivered,
         queued: read.queued,
-        dropped: dropped.filter_map(|it| Some((drop_reason_from_proto(it.reason)?, it.samples))).collect(),
+        dropped: dropped.map(|it| (drop_reason_from_proto(it.reason), it.samples)).collect(),
+    })
+}
+
+fn received_to_proto(received: &Received) -> proto::Received {
+    proto::Received {
+        child: received.child.clone(),
+        applied: received.applied,
+        applied_before: received.applied_before,
+        delivered: received.delivered,
+        incarnation_lost: received.incarnation_lost,
+    }
+}
+
+fn received_from_proto(read: proto::Received) -> Result<Received, Error> {
+    Ok(Received {
+        child: text_within("child", read.child, NAME_BYTES_MAX)?,
+        applied: read.applied,
+        applied_before: read.applied_before,
+        delivered: read.delivered,
+        incarnation_lost: read.incarnation_lost,
     })
 }
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use firetower_model::{
     Account, Coverage, Cross, CrossSum, DroppedLabel, Epoch, Generation, HealthCounts, HealthReport, Incarnation,
-    JobDurations, KeptLabels, KeptVersion, NodeHealth, NodeStatus, Revision, Role, RowId, SlotBits, State, Timestamp,
-    Watermark, Window, WindowRows,
+    JobDurations, KeptLabels, KeptVersion, NodeHealth, NodeStatus, Received, Revision, Role, RowId, SlotBits, State,
+    Timestamp, Watermark, Window, WindowRows,
 };
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2Serializer};
@@ -247,6 +247,10 @@ fn status(children: Vec<NodeStatus>) -> NodeStatus {
             queued: 3,
             dropped: vec![(DropReason::OutboxFull, 1), (DropReason::ParentLost, 2)],
         }],
+        received: vec![
+            Received { child: "s0".into(), applied: 5, applied_before: 6, delivered: Some(4), incarnation_lost: 7 },
+            Received { child: "s1".into(), ..Received::default() },
+        ],
         children,
     }
 }
@@ -358,7 +362,8 @@ fn kinds_of_later_releases_are_unknown_bodies() {
         assert_eq!(decode_frame(Sequence(1), 7, kind, b"anything").unwrap().body, Body::Unknown);
     }
     let later_reason = proto::Tombstone { from: 1, to: 2, reason: 99 };
-    assert_eq!(decode_message(KIND_TOMBSTONE, &later_reason.encode_to_vec()).unwrap(), Body::Unknown);
+    let tombstone = Tombstone { from: Sequence(1), to: Sequence(2), reason: DropReason::Other };
+    assert_eq!(decode_message(KIND_TOMBSTONE, &later_reason.encode_to_vec()).unwrap(), Body::Tombstone(tombstone));
 }
 
 /// The rows of 250 metrics like node_exporter's over `targets` targets, all of them reported.

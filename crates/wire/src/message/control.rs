@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firetower_model::{Assignment, Generation, Sequence, Target, Timestamp};
+use firetower_model::{Assignment, Claim, Generation, Sequence, Target, Timestamp};
 
 use prost::Message as _;
 
@@ -29,6 +29,7 @@ impl Message for ChildControl {
                 status: encode_status(&heartbeat.status)?.into(),
                 highest_sequence: heartbeat.highest_sequence.0,
                 at_ms: heartbeat.at.as_millis(),
+                claim: heartbeat.claim.map(claim_to_proto),
             }),
             ChildControl::AssignmentTaken { generation, fingerprint } => {
                 let taken = proto::AssignmentTaken { generation: generation.0, fingerprint };
@@ -46,6 +47,7 @@ impl Message for ChildControl {
                 status: decode_status(&heartbeat.status)?,
                 highest_sequence: Sequence(heartbeat.highest_sequence),
                 at: Timestamp::from_millis(heartbeat.at_ms),
+                claim: heartbeat.claim.map(claim_from_proto),
             })),
             child_control::Content::AssignmentTaken(taken) => ChildControl::AssignmentTaken {
                 generation: Generation(taken.generation),
@@ -97,7 +99,16 @@ fn hello_to_proto(hello: Hello) -> proto::Hello {
         datacenter: hello.datacenter,
         highest_sequence: hello.highest_sequence.0,
         row_keys: hello.row_keys,
+        settled_through: hello.settled_through.0,
     }
+}
+
+fn claim_to_proto(claim: Claim) -> proto::Claim {
+    proto::Claim { collected: claim.collected, delivered: claim.delivered, dropped: claim.dropped }
+}
+
+fn claim_from_proto(read: proto::Claim) -> Claim {
+    Claim { collected: read.collected, delivered: read.delivered, dropped: read.dropped }
 }
 
 fn hello_from_proto(read: proto::Hello) -> Result<Hello, Error> {
@@ -110,6 +121,7 @@ fn hello_from_proto(read: proto::Hello) -> Result<Hello, Error> {
         datacenter: text_within("datacenter", read.datacenter, NAME_BYTES_MAX)?,
         highest_sequence: Sequence(read.highest_sequence),
         row_keys: read.row_keys,
+        settled_through: Sequence(read.settled_through),
     })
 }
 
@@ -122,6 +134,7 @@ fn reply_to_proto(reply: HelloReply) -> proto::HelloReply {
         row_keys_known: reply.row_keys_known,
         applied: Some(ranges_to_proto(&reply.applied)),
         wants_health_snapshot: reply.wants_health_snapshot,
+        applied_samples: reply.applied_samples,
     }
 }
 
@@ -134,6 +147,7 @@ fn reply_from_proto(read: proto::HelloReply) -> Result<HelloReply, Error> {
         row_keys_known: read.row_keys_known,
         applied: ranges_from_proto(read.applied)?,
         wants_health_snapshot: read.wants_health_snapshot,
+        applied_samples: read.applied_samples,
     })
 }
 

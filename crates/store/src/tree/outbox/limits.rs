@@ -12,7 +12,8 @@ impl Outbox {
     /// Drops the oldest frames while there are more than `bytes_max` bytes of them, or they are older than `age_max`.
     ///
     /// A dropped frame is counted as `outbox_full` for each parent that had not acknowledged it, and one tombstone at
-    /// the front stands for them all. Returns that tombstone if anything was dropped.
+    /// the front stands for them all. Returns that tombstone if anything was dropped. One that may be on its way to a
+    /// parent counts as delivered to it after all, should its acknowledgement come.
     pub fn enforce(
         &mut self,
         batch: &mut Batch,
@@ -53,6 +54,9 @@ impl Outbox {
         for parent in self.parents.values_mut() {
             if !parent.acknowledged.contains(from) {
                 parent.outbox_full += entry.weight;
+                if parent.offered.contains(from) {
+                    parent.doubtful.insert(from, entry.weight);
+                }
             }
         }
     }

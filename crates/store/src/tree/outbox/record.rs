@@ -143,18 +143,39 @@ pub(super) fn load_parents(store: &Store) -> Result<BTreeMap<String, Parent>, Er
 fn read_parent(value: &[u8]) -> Option<Parent> {
     let mut reader = Reader::new(value);
     let acknowledged = RangeSet::read(&mut reader)?;
-    let [delivered, outbox_full, collected_before] = [reader.varint()?, reader.varint()?, reader.varint()?];
+    let [delivered, outbox_full, parent_lost] = [reader.varint()?, reader.varint()?, reader.varint()?];
+    let collected_before = reader.varint()?;
     let dropped_before = read_dropped(&mut reader)?;
+    let applied_before = reader.varint()?.checked_sub(1);
+    let count = reader.count()?;
+    let doubtful = (0..count).map(|_| Some((reader.varint()?, reader.varint()?))).collect::<Option<_>>()?;
     reader.finish()?;
-    Some(Parent { acknowledged, delivered, outbox_full, collected_before, dropped_before })
+    let offered = RangeSet::new();
+    Some(Parent {
+        acknowledged,
+        delivered,
+        outbox_full,
+        parent_lost,
+        collected_before,
+        dropped_before,
+        applied_before,
+        doubtful,
+        offered,
+    })
 }
 
 pub(super) fn put_parent(batch: &mut Batch, store: &Store, name: &str, parent: &Parent) {
     let mut value = parent.acknowledged.to_bytes();
-    for count in [parent.delivered, parent.outbox_full, parent.collected_before] {
+    for count in [parent.delivered, parent.outbox_full, parent.parent_lost, parent.collected_before] {
         put_varint(&mut value, count);
     }
     put_dropped(&mut value, &parent.dropped_before);
+    put_varint(&mut value, parent.applied_before.map_or(0, |before| before + 1));
+    put_varint(&mut value, parent.doubtful.len() as u64);
+    for (sequence, weight) in &parent.doubtful {
+        put_varint(&mut value, *sequence);
+        put_varint(&mut value, *weight);
+    }
     batch.0.put_cf(store.family(FAMILY), parent_key(name), value);
 }
 

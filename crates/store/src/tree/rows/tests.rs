@@ -206,7 +206,7 @@ fn apply(test: &TestStore, frames: &[(u64, WindowRows)]) {
     let mut receiver = Receiver::open(&test.store).unwrap();
     let life = Incarnation { created: at(1), random: 1 };
     let mut batch = Batch::default();
-    receiver.hello(&mut batch, "s0", life, Sequence(1));
+    receiver.hello(&mut batch, "s0", life, Sequence(1), Sequence(0));
     for (at, (sequence, rows)) in frames.iter().enumerate() {
         if receiver.mark(&mut batch, "s0", life, Sequence(*sequence), 1) {
             test.store.put_rows(&mut batch, rows).unwrap();
@@ -254,6 +254,6 @@ proptest! {
         }
         let receiver = Receiver::open(&shaken.store).unwrap();
         let applied = receiver.applied("s0").unwrap();
-        prop_assert_eq!((applied.weight, applied.outstanding()), (frames.len() as u64, 0));
+        prop_assert_eq!((applied.weight, applied.outstanding_frames()), (frames.len() as u64, 0));
     }
 }
