@@ -36,6 +36,8 @@ pub struct NodeHealth {
     pub job: String,
     /// `host:port`.
     pub node_key: String,
+    /// Value of its `instance` label, which tells targets of one address apart; empty from a child that does not say it.
+    pub instance: String,
     /// The verdict.
     pub state: State,
     /// Failed checks in a row.

@@ -38,7 +38,7 @@ impl Census {
         let is_change = before != record.state && (is_unhealthy(before) || is_unhealthy(record.state));
         if is_change || record.state == State::Offline {
             let node = self.describe(target, record);
-            match self.changes.iter_mut().find(|other| other.node_key == node.node_key && other.job == node.job) {
+            match self.changes.iter_mut().find(|other| is_same_target(other, &node)) {
                 Some(other) => *other = node,
                 None if is_change => self.changes.push(node),
                 None => {}
@@ -83,6 +83,7 @@ impl Census {
             datacenter: self.datacenter.clone(),
             job: target.labels.get("job").unwrap_or("").into(),
             node_key: target.node_key().into(),
+            instance: target.labels.get("instance").unwrap_or("").into(),
             state: record.state,
             consecutive_failures: record.consecutive_failures,
             last_check: last.map_or(Timestamp::default(), |check| check.at),
@@ -92,6 +93,10 @@ impl Census {
             reason: last.and_then(|check| check.failure.clone()).unwrap_or_default(),
         }
     }
+}
+
+fn is_same_target(one: &NodeHealth, other: &NodeHealth) -> bool {
+    one.node_key == other.node_key && one.instance == other.instance && one.job == other.job
 }
 
 fn is_unhealthy(state: State) -> bool {

@@ -123,6 +123,7 @@ pub(super) fn unhealthy(read: &dyn Fn(&HealthAsked) -> HealthFound) -> Value {
             "datacenter": node.datacenter,
             "job": node.job,
             "node_key": node.node_key,
+            "instance": if node.instance.is_empty() { &node.node_key } else { &node.instance },
             "status": node.state.as_str(),
             "reason": node.reason,
         })

@@ -99,6 +99,7 @@ fn health(asked: &HealthAsked) -> HealthFound {
         datacenter: "dub".into(),
         job: "node".into(),
         node_key: node_key.into(),
+        instance: format!("of {node_key}"),
         state,
         consecutive_failures: 2,
         last_check: at(1_700_000_000),
@@ -151,7 +152,8 @@ async fn the_tree_lists_each_monitor_once() {
     let names = |of: &Value| of.as_array().unwrap().iter().map(|node| node["node"].clone()).collect::<Vec<Value>>();
     assert_eq!(names(&datacenter["primaries"]), ["p0", "p1"]);
     let unhealthy = json!({
-        "datacenter": "dub", "job": "node", "node_key": "a:1", "status": "offline", "reason": "connection refused"
+        "datacenter": "dub", "job": "node", "node_key": "a:1", "instance": "of a:1", "status": "offline",
+        "reason": "connection refused"
     });
     assert_eq!((data["unhealthy"].as_array().map(Vec::len), &data["unhealthy"][0]), (Some(3), &unhealthy));
     assert_eq!(names(&datacenter["secondaries"]), ["s0", "s1"]);

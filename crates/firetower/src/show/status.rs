@@ -53,7 +53,7 @@ fn unhealthy(data: &Value) -> String {
         Column::Text("STATE"),
         Column::Text("REASON"),
     ];
-    let keys = ["node_key", "job", "datacenter", "status", "reason"];
+    let keys = ["instance", "job", "datacenter", "status", "reason"];
     let rows = list(&data["unhealthy"]).map(|node| keys.map(|key| text(&node[key])).to_vec());
     table(&columns, rows.collect())
 }
@@ -208,11 +208,12 @@ dub-s0    secondary  dub         lost             5    93.33%    4.5s  2.0 KiB  
         let text = status_text(&data);
         assert_eq!(text, expected, "\n{text}");
         data["unhealthy"] = json!([{
-            "datacenter": "dub", "job": "node", "node_key": "h:1", "status": "degraded", "reason": "sample_limit of 9"
+            "datacenter": "dub", "job": "node", "node_key": "h:1", "instance": "db-1", "status": "degraded",
+            "reason": "sample_limit of 9"
         }]);
         let named = "\
 TARGET  JOB   DATACENTER  STATE     REASON
-h:1     node  dub         degraded  sample_limit of 9
+db-1    node  dub         degraded  sample_limit of 9
 ";
         assert_eq!(status_text(&data), format!("{expected}\n{named}"));
     }

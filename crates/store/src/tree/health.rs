@@ -38,8 +38,8 @@ pub struct HealthFilter<'a> {
     pub state: Option<State>,
 }
 
-/// A target: (datacenter, `host:port`, job).
-type NodeKey = (String, String, String);
+/// A target: (datacenter, `host:port`, job, instance).
+type NodeKey = (String, String, String, String);
 
 /// An unhealthy target, and the secondary that said so.
 #[derive(Clone, Debug, PartialEq)]
@@ -190,12 +190,12 @@ impl Store {
 }
 
 fn node_key(health: &NodeHealth) -> NodeKey {
-    (health.datacenter.clone(), health.node_key.clone(), health.job.clone())
+    (health.datacenter.clone(), health.node_key.clone(), health.job.clone(), health.instance.clone())
 }
 
-fn packed_node_key((datacenter, node_key, job): &NodeKey) -> Vec<u8> {
+fn packed_node_key((datacenter, node_key, job, instance): &NodeKey) -> Vec<u8> {
     let mut key = vec![NODE];
-    for text in [datacenter, node_key, job] {
+    for text in [datacenter, node_key, job, instance] {
         put_text(&mut key, text.as_bytes());
     }
     key
@@ -249,13 +249,15 @@ fn unhealthy_value(node: &Unhealthy) -> Vec<u8> {
 }
 
 fn read_unhealthy(mut key: Reader<'_>, value: &mut Reader<'_>) -> Option<Unhealthy> {
-    let [datacenter, node_key, job] = [key.text()?.to_owned(), key.text()?.to_owned(), key.text()?.to_owned()];
+    let mut text = || key.text().map(str::to_owned);
+    let [datacenter, node_key, job, instance] = [text()?, text()?, text()?, text()?];
     key.finish()?;
     let reporter = value.text()?.to_owned();
     let health = NodeHealth {
         datacenter,
         job,
         node_key,
+        instance,
         state: read_state(value.text()?)?,
         consecutive_failures: value.varint_u32()?,
         last_check: value.time()?,

@@ -57,6 +57,7 @@ fn node_to_proto(node: &NodeHealth) -> Result<proto::NodeHealth, Error> {
         cpu_usage: node.cpu_usage,
         memory_usage: node.memory_usage,
         reason: cut_text(&node.reason),
+        instance: cut_text(&node.instance),
     })
 }
 
@@ -78,6 +79,7 @@ fn node_from_proto(read: proto::NodeHealth) -> Result<NodeHealth, Error> {
         cpu_usage: read.cpu_usage,
         memory_usage: read.memory_usage,
         reason: text_within("reason", read.reason, TEXT_BYTES_MAX)?,
+        instance: text_within("instance", read.instance, TEXT_BYTES_MAX)?,
     })
 }
 

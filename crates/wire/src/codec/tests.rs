@@ -106,21 +106,24 @@ fn any_counts() -> impl Strategy<Value = HealthCounts> {
 }
 
 fn any_node() -> impl Strategy<Value = NodeHealth> {
-    let names = (any_name(), any_name(), any_name(), any_name());
+    let names = (any_name(), any_name(), any_name(), any_name(), any_name());
     let state = prop_oneof![Just(State::Unknown), Just(State::Online), Just(State::Degraded), Just(State::Offline)];
     let usage = || option::of(-1e300..1e300);
     (names, state, any::<u32>(), any_time(), -1e300..1e300, usage(), usage()).prop_map(
-        |((datacenter, job, node_key, reason), state, failures, last_check, response_time, cpu, memory)| NodeHealth {
-            datacenter,
-            job,
-            node_key,
-            state,
-            consecutive_failures: failures,
-            last_check,
-            response_time_seconds: response_time,
-            cpu_usage: cpu,
-            memory_usage: memory,
-            reason,
+        |((datacenter, job, node_key, instance, reason), state, failures, last_check, response_time, cpu, memory)| {
+            NodeHealth {
+                datacenter,
+                job,
+                node_key,
+                instance,
+                state,
+                consecutive_failures: failures,
+                last_check,
+                response_time_seconds: response_time,
+                cpu_usage: cpu,
+                memory_usage: memory,
+                reason,
+            }
         },
     )
 }
@@ -335,6 +338,7 @@ fn a_long_reason_is_cut_at_a_character() {
         datacenter: String::new(),
         job: String::new(),
         node_key: String::new(),
+        instance: String::new(),
         state: State::Offline,
         consecutive_failures: 2,
         last_check: AT,

@@ -6,6 +6,7 @@ fn node(node_key: &str, state: State, last_check: u64) -> NodeHealth {
         datacenter: "dub".into(),
         job: "node".into(),
         node_key: node_key.into(),
+        instance: String::new(),
         state,
         consecutive_failures: 2,
         last_check: at(last_check),
