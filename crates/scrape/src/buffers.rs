@@ -3,8 +3,9 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::fetch::Inflater;
+use crate::fetch::{Body, Inflater};
 use crate::page::PageReader;
+use crate::room::Room;
 
 /// How many sets of buffers are kept while nobody uses them.
 const IDLE_SETS_MAX: usize = 16;
@@ -38,9 +39,9 @@ struct IdleRows {
 /// What it takes to read one answer.
 #[derive(Debug, Default)]
 pub(crate) struct Worker {
-    /// Bytes as they came; always as long as there is room.
-    pub(crate) raw: Vec<u8>,
-    pub(crate) inflated: Vec<u8>,
+    /// Bytes as they came.
+    pub(crate) raw: Room,
+    pub(crate) inflated: Room,
     pub(crate) inflater: Inflater,
     pub(crate) reader: PageReader,
 }
@@ -73,8 +74,17 @@ impl Buffers {
 }
 
 impl Worker {
+    /// Returns the page at `body`, and what reads it.
+    pub(crate) fn page(&mut self, body: Body) -> (&[u8], &mut PageReader) {
+        let page = match body {
+            Body::Raw(range) => &self.raw[range],
+            Body::Inflated(length) => &self.inflated[..length],
+        };
+        (page, &mut self.reader)
+    }
+
     fn bytes(&self) -> usize {
-        self.raw.capacity() + self.inflated.capacity() + self.reader.bytes()
+        self.raw.len() + self.inflated.len() + self.reader.bytes()
     }
 }
 
@@ -100,7 +110,9 @@ impl DerefMut for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(worker) = self.worker.take() else { return };
+        let Some(mut worker) = self.worker.take() else { return };
+        worker.raw.give_back();
+        worker.inflated.give_back();
         let mut workers = lock(&self.pool.workers);
         let idle: usize = workers.iter().map(|worker| worker.bytes()).sum();
         if workers.len() < IDLE_SETS_MAX && idle + worker.bytes() <= IDLE_SET_BYTES_MAX {

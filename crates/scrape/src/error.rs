@@ -130,6 +130,17 @@ pub enum Error {
         /// How many it may have after relabelling.
         limit: usize,
     },
+    /// The page has far more samples than any before.
+    #[error(
+        "growth limit of {limit} samples is exceeded, the target never had more than {most}: a sample_limit of its job \
+         lifts that"
+    )]
+    GrowthLimit {
+        /// How many it may have now.
+        limit: usize,
+        /// How many its largest page had.
+        most: usize,
+    },
     /// A series of the page has too many labels, or one too long.
     #[error(transparent)]
     LabelLimit(LabelLimit),
@@ -176,6 +187,7 @@ impl Error {
             Error::Format(_) => "content_type",
             Error::Page(_) => "page",
             Error::SampleLimit { .. } => "sample_limit",
+            Error::GrowthLimit { .. } => "growth_limit",
             Error::LabelLimit(LabelLimit::Count { .. }) => "label_limit",
             Error::LabelLimit(LabelLimit::NameLength { .. }) => "label_name_length_limit",
             Error::LabelLimit(LabelLimit::ValueLength { .. }) => "label_value_length_limit",

@@ -3,6 +3,7 @@
 //! Source: RFC 9112; what is asked for and accepted follows Prometheus 3 `scrape/scrape.go`.
 
 mod access;
+mod count;
 mod files;
 mod gzip;
 mod proxy;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 
 use firetower_daemon::{Connector, Stream};
 
+pub(crate) use count::PageLimits;
 pub(crate) use files::Stamp;
 pub(crate) use gzip::Inflater;
 pub use proxy::EnvironmentProxies;
@@ -68,7 +70,7 @@ impl Client {
         Ok(Request::new(url, access, self.shared_lines.of(wanted), wanted.timeout))
     }
 
-    /// Gets a page of at most `limit` bytes, inflated, within the request's timeout.
+    /// Gets a page within `limits` and the request's timeout.
     ///
     /// Uses the connection in `kept` and leaves one there if it can be used again. A kept connection that turns out
     /// dead is replaced once.
@@ -76,11 +78,11 @@ impl Client {
         &self,
         kept: &mut Option<Connection>,
         request: &Request,
-        limit: usize,
+        limits: PageLimits,
         buffers: &Buffers,
     ) -> Result<Fetched, Error> {
         let timeout = request.timeout;
-        tokio::time::timeout(timeout, self.follow(kept, request, limit, buffers))
+        tokio::time::timeout(timeout, self.follow(kept, request, limits, buffers))
             .await
             .unwrap_or(Err(Error::Timeout { timeout }))
     }
@@ -89,25 +91,29 @@ impl Client {
         &self,
         kept: &mut Option<Connection>,
         request: &Request,
-        limit: usize,
+        limits: PageLimits,
         buffers: &Buffers,
     ) -> Result<Fetched, Error> {
         let keys = request.access.keys()?;
-        let (mut exchange, connection) = self.exchange(kept.take(), request, &keys, limit, buffers).await?;
+        let (mut exchange, connection) = self.exchange(kept.take(), request, &keys, limits, buffers).await?;
         *kept = connection;
         if !request.access.follows_redirects() {
-            return exchange.finish(limit);
+            return exchange.finish(limits);
         }
         let mut hop;
         let mut last = request;
         for _ in 0..REDIRECTS_MAX {
-            let Some(location) = exchange.location.take() else { return exchange.finish(limit) };
+            let Some(location) = exchange.location.take() else { return exchange.finish(limits) };
             hop = last.redirected(last.url.join(&location)?, &request.url);
             drop(exchange);
-            (exchange, _) = Box::pin(self.exchange(None, &hop, &keys, limit, buffers)).await?;
+            (exchange, _) = Box::pin(self.exchange(None, &hop, &keys, limits, buffers)).await?;
             last = &hop;
         }
-        if exchange.location.is_some() { Err(Error::Redirects { most: REDIRECTS_MAX }) } else { exchange.finish(limit) }
+        if exchange.location.is_some() {
+            Err(Error::Redirects { most: REDIRECTS_MAX })
+        } else {
+            exchange.finish(limits)
+        }
     }
 
     /// Sends a request over the kept connection or a new one, and reads the answer.
@@ -116,11 +122,11 @@ impl Client {
         kept: Option<Connection>,
         request: &Request,
         keys: &Keys,
-        limit: usize,
+        limits: PageLimits,
         buffers: &Buffers,
     ) -> Result<(Exchange, Option<Connection>), Error> {
         if let Some(connection) = kept.filter(|kept| kept.tls_version == keys.tls.version) {
-            match send(connection, request, keys, limit, buffers).await {
+            match send(connection, request, keys, limits, buffers).await {
                 Err(Error::Closed { .. }) => {}
                 result => return result,
             }
@@ -128,7 +134,7 @@ impl Client {
         // Boxed, since every target waits with room for all of this, and connects once.
         let anew = async {
             let connection = Connection { stream: self.connect(request, keys).await?, tls_version: keys.tls.version };
-            send(connection, request, keys, limit, buffers).await
+            send(connection, request, keys, limits, buffers).await
         };
         Box::pin(anew).await
     }
@@ -163,12 +169,12 @@ async fn send(
     mut connection: Connection,
     request: &Request,
     keys: &Keys,
-    limit: usize,
+    limits: PageLimits,
     buffers: &Buffers,
 ) -> Result<(Exchange, Option<Connection>), Error> {
     let stream = &mut connection.stream;
     request.send(stream, keys).await.map_err(|source: io::Error| Error::Closed { source })?;
-    let exchange = read_response(stream, limit, buffers).await?;
+    let exchange = read_response(stream, limits, buffers).await?;
     let connection = exchange.is_reusable.then_some(connection);
     Ok((exchange, connection))
 }

@@ -15,8 +15,10 @@ mod discovery;
 mod error;
 pub mod exposition;
 mod fetch;
+mod growth;
 mod metrics;
 pub mod page;
+mod room;
 mod target;
 
 pub use buffers::Buffers;
@@ -24,6 +26,7 @@ pub use discovery::{Discovery, DiscoverySetup, Found, Made, ReadGroups, discover
 pub use error::{AccessError, Error};
 pub use exposition::{Format, Line, MediaType, PageError, Protocol, UnknownFormat, accept};
 pub use fetch::{Client, EnvironmentProxies, Tls};
+pub use growth::{GROWTH_FACTOR, GROWTH_LEAST, GROWTH_PAGES};
 pub use metrics::{DiscoveryMetrics, Outcome, ScrapeMetrics, Source};
 pub use page::{
     Held, LEADING, LabelLimit, PageCounts, PageReader, PageShape, PageShapes, ReadError, ReadOptions, Resolve,

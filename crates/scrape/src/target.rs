@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::exposition::Format;
-use crate::fetch::{Body, Client, Connection, Fetched, Request, Wanted};
+use crate::fetch::{Client, Connection, Fetched, PageLimits, Request, Wanted};
+use crate::growth::Growth;
 use crate::metrics::ScrapeMetrics;
 use crate::page::{LEADING, PageCounts, PageShapes, ReadOptions, Resolve, TargetPage};
 
@@ -51,6 +52,10 @@ pub struct ScrapeOptions {
     pub track_timestamps_staleness: bool,
     /// How many samples may be left after relabelling; 0 for any number.
     pub sample_limit: usize,
+    /// Whether a target that is known with few samples may not suddenly bring many, see [`crate::GROWTH_FACTOR`].
+    pub limits_growth: bool,
+    /// Whether relabelling may drop lines of a page.
+    pub drops_lines: bool,
     /// How large a page may be, inflated; 0 for [`BODY_SIZE_LIMIT`].
     pub body_size_limit: usize,
 }
@@ -183,6 +188,8 @@ struct State {
     read_options: ReadOptions,
     track_timestamps_staleness: bool,
     body_size_limit: usize,
+    growth: Option<Growth>,
+    drops_lines: bool,
 }
 
 impl State {
@@ -201,13 +208,32 @@ impl State {
             },
             track_timestamps_staleness: options.track_timestamps_staleness,
             body_size_limit: limit(options.body_size_limit, None).unwrap_or(BODY_SIZE_LIMIT),
+            growth: options.limits_growth.then(Growth::default),
+            drops_lines: options.drops_lines,
         }
     }
 
+    /// Returns how many samples the next page may have.
+    fn sample_limit(&self) -> Option<usize> {
+        let limits = [self.read_options.sample_limit, self.growth.and_then(Growth::limit)];
+        limits.into_iter().flatten().min()
+    }
+
+    /// Says of a page with too many samples which limit that was.
+    fn explain(&self, error: Error) -> Failure {
+        match (error, self.growth) {
+            (Error::SampleLimit { limit }, Some(growth)) if growth.limit() == Some(limit) => growth.error(limit),
+            (error, _) => error,
+        }
+        .into()
+    }
+
     async fn fetch(&mut self, scraper: &Scraper) -> Result<Fetched, Failure> {
+        let samples = self.sample_limit().filter(|_| !self.drops_lines);
+        let limits = PageLimits { bytes: self.body_size_limit, samples };
         let request = self.request.as_ref().map_err(Failure::clone)?;
-        let limit = self.body_size_limit;
-        Ok(scraper.client.get(&mut self.connection, request, limit, &scraper.buffers).await?)
+        let got = scraper.client.get(&mut self.connection, request, limits, &scraper.buffers).await;
+        got.map_err(|error| self.explain(error))
     }
 
     fn read(
@@ -219,11 +245,7 @@ impl State {
     ) -> Result<Read, Failure> {
         let Fetched { mut lease, body, media_type, .. } = fetched?;
         let format = media_type.format(self.fallback).map_err(Error::Format)?;
-        let worker = &mut *lease;
-        let page = match body {
-            Body::Raw(range) => &worker.raw[range],
-            Body::Inflated => &worker.inflated,
-        };
+        let (page, reader) = lease.page(body);
         let (mut values, mut timed) = (scraper.buffers.take_row(), Vec::new());
         values.resize(LEADING, STALE);
         if self.format != format {
@@ -231,13 +253,17 @@ impl State {
             (self.page, self.format) = (TargetPage::default(), format);
         }
         let timed_end_at = self.track_timestamps_staleness.then_some(at);
-        let options = ReadOptions { format, timed_end_at, ..self.read_options };
-        let read = worker.reader.read(&mut self.page, &scraper.shapes, page, options, resolve, &mut values, &mut timed);
+        let sample_limit = self.sample_limit();
+        let options = ReadOptions { format, timed_end_at, sample_limit, ..self.read_options };
+        let read = reader.read(&mut self.page, &scraper.shapes, page, options, resolve, &mut values, &mut timed);
         match read {
-            Ok((shape, counts)) => Ok(Read { shape, values, timed, counts }),
+            Ok((shape, counts)) => {
+                self.growth.iter_mut().for_each(|growth| growth.note(counts.kept));
+                Ok(Read { shape, values, timed, counts })
+            }
             Err(error) => {
                 scraper.buffers.give_row(values);
-                Err(Error::from(error).into())
+                Err(self.explain(error.into()))
             }
         }
     }

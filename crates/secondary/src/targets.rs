@@ -98,6 +98,8 @@ impl Targets {
             honor_timestamps: config.honor_timestamps,
             track_timestamps_staleness: config.track_timestamps_staleness,
             sample_limit: usize::try_from(config.sample_limit).unwrap_or(usize::MAX),
+            limits_growth: config.limits_growth,
+            drops_lines: !config.metric_relabel.is_empty(),
             body_size_limit: usize::try_from(config.body_size_limit).unwrap_or(usize::MAX),
         };
         let resolver = Resolver::new(store.clone(), Arc::clone(&config), target.labels.clone(), Arc::clone(leading));

@@ -63,6 +63,8 @@ pub struct ScrapeConfig {
     pub label_value_length_limit: u64,
     /// Most samples that a page may have after relabelling; 0 for any number.
     pub sample_limit: u64,
+    /// Whether a target that is known with few samples may not suddenly bring many: nobody has written a `sample_limit`.
+    pub limits_growth: bool,
     /// Most bytes that a page may have, unpacked; 0 for any number.
     pub body_size_limit: u64,
     /// Targets written in the file itself.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use firetower_benches::{Percentiles, now_ms, read_log, schedule_of, sleep};
+use firetower_benches::{Page, Percentiles, now_ms, read_log, schedule_of, sleep};
 use serde_json::{Value, json};
 
 use crate::Common;
@@ -25,8 +25,8 @@ pub(crate) struct Options {
     after_seconds: u64,
 }
 
-/// What the status says of the one target that is offline then; its address is that of all, so it does not tell them apart.
-const REASON: &str = "sample_limit of";
+/// What the status says of whoever met its limit.
+const REASON: &str = "samples is exceeded";
 
 /// Watches before and after.
 pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
@@ -38,6 +38,7 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
     let mut tree = Tree::start(common, directory.path())?;
     let exploded_ms = begun_ms + (options.before_seconds * 1_000) as i64;
     let end_ms = exploded_ms + (options.after_seconds * 1_000) as i64;
+    let instance = format!("{}:9100", Page::node_name(options.target));
     let (mut before, mut after, mut named_ms) = (Vec::new(), Vec::new(), None);
     while now_ms() < end_ms {
         sleep(Duration::from_secs(1))?;
@@ -46,7 +47,8 @@ pub(crate) fn measure(options: &Options, common: &Common) -> Result<Value> {
         if now_ms() >= exploded_ms {
             after.push(resident);
             let status = get_text(&format!("{}/api/v1/status", tree.global_url))?;
-            named_ms = named_ms.or_else(|| status.contains(REASON).then(now_ms));
+            let is_named = status.contains(REASON) && status.contains(&instance);
+            named_ms = named_ms.or_else(|| is_named.then(now_ms));
         } else if now_ms() >= begun_ms + (options.before_seconds * 500) as i64 {
             before.push(resident);
         }

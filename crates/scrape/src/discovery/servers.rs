@@ -11,7 +11,7 @@ use super::{DiscoverySetup, Voice};
 use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::exposition::MediaType;
-use crate::fetch::{Body, Connection, Wanted};
+use crate::fetch::{Connection, PageLimits, Wanted};
 use crate::metrics::Source;
 
 /// How large a list may be.
@@ -51,9 +51,8 @@ async fn ask(
         notice: ("X-Prometheus-Refresh-Interval-Seconds", wanted.refresh_interval),
         timeout: wanted.refresh_interval,
     })?;
-    let fetched = setup.client.get(connection, &request, LIST_BYTES_MAX, buffers).await?;
+    let mut fetched = setup.client.get(connection, &request, PageLimits::of_bytes(LIST_BYTES_MAX), buffers).await?;
     let fault = |reason: String| Error::List { url: wanted.url.clone(), reason };
-    let worker = &*fetched.lease;
     match &fetched.media_type {
         MediaType::Unsupported(written) if is_json(written) => {}
         MediaType::Unsupported(written) => {
@@ -62,10 +61,7 @@ async fn ask(
         MediaType::Known(_) => return Err(fault("its Content-Type is that of a page, not application/json".into())),
         MediaType::Missing => return Err(fault("it has no Content-Type, where application/json should stand".into())),
     }
-    let text = match fetched.body {
-        Body::Raw(range) => &worker.raw[range],
-        Body::Inflated => &worker.inflated,
-    };
+    let (text, _) = fetched.lease.page(fetched.body);
     let text = std::str::from_utf8(text).map_err(|_| fault("it is not UTF-8".into()))?;
     (setup.read_list)(&wanted.url, text).map_err(fault)
 }

@@ -9,9 +9,11 @@ use std::task::Poll;
 use firetower_daemon::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
+use super::count::{PageLimits, SampleCount};
 use crate::buffers::{Buffers, Lease};
 use crate::error::Error;
 use crate::exposition::MediaType;
+use crate::room::Room;
 
 /// How long an answer's head may be.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -24,7 +26,8 @@ const ROOM_LEAST: usize = 16 << 10;
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Raw(Range<usize>),
-    Inflated,
+    /// So many bytes from the first on.
+    Inflated(usize),
 }
 
 /// A page, in the buffers of a worker.
@@ -48,7 +51,7 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Makes a page of the answer if that is one.
-    pub(super) fn finish(mut self, limit: usize) -> Result<Fetched, Error> {
+    pub(super) fn finish(mut self, limits: PageLimits) -> Result<Fetched, Error> {
         let Head { status, reason, is_gzip, media_type, .. } = self.head;
         if status != 200 {
             return Err(Error::HttpStatus { status, reason });
@@ -57,8 +60,8 @@ impl Exchange {
         let mut body = Body::Raw(self.body.clone());
         if is_gzip && wire_bytes > 0 {
             let worker = &mut *self.lease;
-            worker.inflater.inflate(&worker.raw[self.body], &mut worker.inflated, limit)?;
-            body = Body::Inflated;
+            let length = worker.inflater.inflate(&worker.raw[self.body], &mut worker.inflated, limits)?;
+            body = Body::Inflated(length);
         }
         Ok(Fetched { lease: self.lease, body, media_type, wire_bytes })
     }
@@ -85,7 +88,11 @@ struct Head {
 }
 
 /// Reads one answer. No buffer is taken before its first byte is there, so that who waits for a target holds none.
-pub(super) async fn read_response(stream: &mut Stream, limit: usize, buffers: &Buffers) -> Result<Exchange, Error> {
+pub(super) async fn read_response(
+    stream: &mut Stream,
+    limits: PageLimits,
+    buffers: &Buffers,
+) -> Result<Exchange, Error> {
     let (mut lease, mut filled) = first_bytes(stream, buffers).await.map_err(|source| Error::Closed { source })?;
     if filled == 0 {
         return Err(Error::Closed { source: io::ErrorKind::UnexpectedEof.into() });
@@ -105,14 +112,22 @@ pub(super) async fn read_response(stream: &mut Stream, limit: usize, buffers: &B
             }
         }
     };
-    let start = start + head_length;
-    // A packed body is only ever larger than what is in it by a few bytes in a thousand.
-    let limit = if head.is_gzip { limit.saturating_add(limit / 512 + 1024) } else { limit };
-    let raw = &mut lease.raw;
+    // A packed body is only ever larger than what is in it by a few bytes in a thousand, and is counted unpacked.
+    let PageLimits { bytes, .. } = limits;
+    let packed = PageLimits::of_bytes(bytes.saturating_add(bytes / 512 + 1024));
+    let limits = if head.is_gzip || head.status != 200 { packed } else { limits };
+    let mut incoming = Incoming {
+        stream,
+        raw: &mut lease.raw,
+        start: start + head_length,
+        filled,
+        limit: limits.bytes,
+        count: SampleCount::new(limits),
+    };
     let (body, is_whole) = match head.length {
-        Length::Known(length) => known_body(stream, raw, start, filled, length, limit).await?,
-        Length::Chunked => chunked_body(stream, raw, start, filled, limit).await?,
-        Length::UntilClose => (rest_of_stream(stream, raw, start, filled, limit).await?, false),
+        Length::Known(length) => incoming.known(length).await?,
+        Length::Chunked => incoming.chunked().await?,
+        Length::UntilClose => (incoming.until_close().await?, false),
     };
     let location = head.location.take().filter(|_| matches!(head.status, 301 | 302 | 303 | 307 | 308));
     let is_reusable = is_whole && head.is_kept_alive;
@@ -123,9 +138,7 @@ pub(super) async fn read_response(stream: &mut Stream, limit: usize, buffers: &B
 async fn first_bytes(stream: &mut Stream, buffers: &Buffers) -> io::Result<(Lease, usize)> {
     poll_fn(|context| {
         let mut lease = buffers.take();
-        if lease.raw.len() < ROOM_LEAST {
-            lease.raw.resize(ROOM_LEAST, 0);
-        }
+        lease.raw.make(ROOM_LEAST);
         let mut room = ReadBuf::new(&mut lease.raw);
         match Pin::new(&mut *stream).poll_read(context, &mut room) {
             Poll::Pending => Poll::Pending,
@@ -140,82 +153,83 @@ async fn first_bytes(stream: &mut Stream, buffers: &Buffers) -> io::Result<(Leas
 }
 
 /// Reads more bytes behind those `filled`; returns how many, 0 at the end.
-async fn read_more(stream: &mut Stream, raw: &mut Vec<u8>, filled: &mut usize) -> Result<usize, Error> {
+async fn read_more(stream: &mut Stream, raw: &mut Room, filled: &mut usize) -> Result<usize, Error> {
     if raw.len() - *filled < ROOM_LEAST {
-        raw.resize((raw.len() * 2).max(*filled + ROOM_LEAST), 0);
+        raw.make((raw.len() * 2).max(*filled + ROOM_LEAST));
     }
     let count = stream.read(&mut raw[*filled..]).await.map_err(|source| Error::Receive { source })?;
     *filled += count;
     Ok(count)
 }
 
-/// Reads a body of known length; also tells whether nothing comes after it.
-async fn known_body(
-    stream: &mut Stream,
-    raw: &mut Vec<u8>,
+/// A body on its way.
+struct Incoming<'a> {
+    stream: &'a mut Stream,
+    raw: &'a mut Room,
+    /// Where it begins.
     start: usize,
-    mut filled: usize,
-    length: usize,
+    /// Where what has come ends.
+    filled: usize,
+    /// How many bytes it may have.
     limit: usize,
-) -> Result<(Range<usize>, bool), Error> {
-    if length > limit {
-        return Err(Error::BodySize { limit });
-    }
-    let end = start + length;
-    if raw.len() < end {
-        raw.resize(end, 0);
-    }
-    while filled < end {
-        let count = stream.read(&mut raw[filled..]).await.map_err(|source| Error::Receive { source })?;
-        if count == 0 {
-            return Err(Error::Cut);
-        }
-        filled += count;
-    }
-    Ok((start..end, filled == end))
+    count: SampleCount,
 }
 
-async fn rest_of_stream(
-    stream: &mut Stream,
-    raw: &mut Vec<u8>,
-    start: usize,
-    mut filled: usize,
-    limit: usize,
-) -> Result<Range<usize>, Error> {
-    while filled - start <= limit {
-        if read_more(stream, raw, &mut filled).await? == 0 {
-            return Ok(start..filled);
-        }
-    }
-    Err(Error::BodySize { limit })
-}
-
-/// Reads a chunked body and joins its chunks in place; also tells whether nothing comes after it.
-async fn chunked_body(
-    stream: &mut Stream,
-    raw: &mut Vec<u8>,
-    start: usize,
-    mut filled: usize,
-    limit: usize,
-) -> Result<(Range<usize>, bool), Error> {
-    let mut chunks = Chunks { joined: start, next: start, state: ChunkState::Size };
-    loop {
-        chunks.advance(raw, filled)?;
-        if chunks.joined - start > limit {
+impl Incoming<'_> {
+    /// Reads a body of known length; also tells whether nothing comes after it.
+    async fn known(&mut self, length: usize) -> Result<(Range<usize>, bool), Error> {
+        let limit = self.limit;
+        if length > limit {
             return Err(Error::BodySize { limit });
         }
-        if chunks.state == ChunkState::Done {
-            return Ok((start..chunks.joined, chunks.next == filled));
+        let end = self.start + length;
+        self.raw.make(end);
+        while self.filled < end {
+            self.count.advance(&self.raw[self.start..self.filled])?;
+            let room = &mut self.raw[self.filled..];
+            let count = self.stream.read(room).await.map_err(|source| Error::Receive { source })?;
+            if count == 0 {
+                return Err(Error::Cut);
+            }
+            self.filled += count;
         }
-        // What is left of the head of a chunk moves up, so that the buffer holds the body once.
-        raw.copy_within(chunks.next..filled, chunks.joined);
-        filled -= chunks.next - chunks.joined;
-        chunks.next = chunks.joined;
-        if filled - chunks.joined > HEAD_BYTES_MAX {
-            return Err(Error::Head { reason: "the head of a chunk is too long".into() });
+        Ok((self.start..end, self.filled == end))
+    }
+
+    async fn until_close(&mut self) -> Result<Range<usize>, Error> {
+        let limit = self.limit;
+        while self.filled - self.start <= limit {
+            self.count.advance(&self.raw[self.start..self.filled])?;
+            if read_more(self.stream, self.raw, &mut self.filled).await? == 0 {
+                return Ok(self.start..self.filled);
+            }
         }
-        if read_more(stream, raw, &mut filled).await? == 0 {
-            return Err(Error::Cut);
+        Err(Error::BodySize { limit })
+    }
+
+    /// Reads a chunked body and joins its chunks in place; also tells whether nothing comes after it.
+    async fn chunked(&mut self) -> Result<(Range<usize>, bool), Error> {
+        let Incoming { start, limit, .. } = *self;
+        let mut chunks = Chunks { joined: start, next: start, state: ChunkState::Size };
+        loop {
+            chunks.advance(self.raw, self.filled)?;
+            if chunks.joined - start > limit {
+                return Err(Error::BodySize { limit });
+            }
+            if chunks.state == ChunkState::Done {
+                return Ok((start..chunks.joined, chunks.next == self.filled));
+            }
+            self.count.advance(&self.raw[start..chunks.joined])?;
+            // What is left of the head of a chunk moves up, so that the buffer holds the body once.
+            self.raw.copy_within(chunks.next..self.filled, chunks.joined);
+            self.filled -= chunks.next - chunks.joined;
+            chunks.next = chunks.joined;
+            if self.filled - chunks.joined > HEAD_BYTES_MAX {
+                return Err(Error::Head { reason: "the head of a chunk is too long".into() });
+            }
+            if read_more(self.stream, self.raw, &mut self.filled).await? == 0 {
+                return Err(Error::Cut);
+            }
         }
     }
 }

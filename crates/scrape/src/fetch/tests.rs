@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Body, Client, Connection, Fetched, Tls, Wanted};
+use super::{Client, Connection, Fetched, PageLimits, Tls, Wanted};
 use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::exposition::{Format, MediaType};
@@ -125,13 +125,10 @@ impl Puller {
             notice: ("X-Prometheus-Scrape-Timeout-Seconds", timeout),
             timeout,
         })?;
-        let Fetched { lease, body, media_type, .. } =
-            self.client.get(&mut self.kept, &request, 1000, &self.buffers).await?;
-        let page = match body {
-            Body::Raw(range) => &lease.raw[range],
-            Body::Inflated => &lease.inflated,
-        };
-        Ok((String::from_utf8(page.to_vec()).unwrap(), media_type))
+        let limits = PageLimits { bytes: 1000, samples: None };
+        let Fetched { mut lease, body, media_type, .. } =
+            self.client.get(&mut self.kept, &request, limits, &self.buffers).await?;
+        Ok((String::from_utf8(lease.page(body).0.to_vec()).unwrap(), media_type))
     }
 }
 

@@ -67,6 +67,14 @@ struct Bench {
 
 /// Scrapes every 10 s with a timeout of 8 s, from time 0; the slots lie 3 s after each ten.
 fn start(answers: Vec<(Duration, &'static str)>, url: &str) -> Bench {
+    start_with(answers, url, |options| options)
+}
+
+fn start_with(
+    answers: Vec<(Duration, &'static str)>,
+    url: &str,
+    change: impl FnOnce(ScrapeOptions) -> ScrapeOptions,
+) -> Bench {
     let mut registry = Registry::default();
     let (sender, scrapes) = mpsc::channel(4);
     let scraper = Scraper {
@@ -90,10 +98,12 @@ fn start(answers: Vec<(Duration, &'static str)>, url: &str) -> Bench {
         honor_timestamps: true,
         track_timestamps_staleness: false,
         sample_limit: 2,
+        limits_growth: false,
+        drops_lines: false,
         body_size_limit: 0,
     };
     let cancel = CancellationToken::new();
-    let task = tokio::spawn(run_target(scraper, options, Letters, cancel.clone()));
+    let task = tokio::spawn(run_target(scraper, change(options), Letters, cancel.clone()));
     Bench { registry, scrapes, cancel, task }
 }
 
@@ -139,6 +149,34 @@ async fn scrapes_come_at_their_slots_with_the_synthetic_series() {
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_target_may_not_suddenly_bring_far_more() {
+    let page = |lines: usize| -> &'static str { "a 1\n".repeat(lines).leak() };
+    let sizes = [3, 500, 3, 5_001, 5_000, 50_001, 400_000, 3];
+    let pages = sizes.map(|lines| (SECOND, page(lines))).into();
+    let mut bench = start_with(pages, "http://h:1/metrics", |options| ScrapeOptions {
+        sample_limit: 0,
+        limits_growth: true,
+        ..options
+    });
+    let mut read = async || bench.scrapes.recv().await.unwrap().outcome.map(|read| read.counts.kept);
+    let too_many = |limit: usize, most: usize| {
+        let text = format!(
+            "growth limit of {limit} samples is exceeded, the target never had more than {most}: a sample_limit of \
+             its job lifts that"
+        );
+        Err(Failure { reason: "growth_limit", text })
+    };
+    for kept in [3, 500, 3] {
+        assert_eq!(read().await, Ok(kept));
+    }
+    assert_eq!(read().await, too_many(5_000, 500));
+    assert_eq!(read().await, Ok(5_000));
+    assert_eq!(read().await, too_many(50_000, 5_000));
+    assert_eq!(read().await, too_many(50_000, 5_000), "of a page so large that it is counted while it comes");
+    assert_eq!(read().await, Ok(3), "the connection is made anew");
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,7 +40,11 @@ pub(crate) const JOB: &[Key] = &[
     Key::supported("track_timestamps_staleness", "`false`"),
     Key::supported("enable_compression", "`true`: pages are asked for with gzip"),
     Key::supported("body_size_limit", "`64MB` unpacked; 0 takes what global (or defaults) says, else is no limit"),
-    Key::supported("sample_limit", "`50000` after relabelling; large kube-state-metrics need more"),
+    Key::supported(
+        "sample_limit",
+        "`50000` after relabelling; large kube-state-metrics need more. Unless it is written, a target that was read \
+         three times may not grow past ten times its largest page and 5,000 samples at once",
+    ),
     Key::supported("label_limit", "`128` labels of a series"),
     Key::supported("label_name_length_limit", "`512` bytes"),
     Key::supported("label_value_length_limit", "`8192` bytes"),

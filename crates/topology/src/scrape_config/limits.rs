@@ -54,6 +54,7 @@ impl Limits {
     /// Returns what holds for a job that says this, where `defaults` are those of the file.
     pub(super) fn over(self, defaults: Limits) -> Settled {
         Settled {
+            limits_growth: self.samples.or(defaults.samples).is_none(),
             samples: settle(self.samples, defaults.samples, SAMPLE_LIMIT),
             body_bytes: settle(self.body_bytes, defaults.body_bytes, BODY_SIZE_LIMIT),
             labels: settle(self.labels, defaults.labels, LABEL_LIMIT),
@@ -66,6 +67,8 @@ impl Limits {
 
 /// The limits that hold for a job; 0 for any number.
 pub(super) struct Settled {
+    /// Whether nobody has said how many samples.
+    pub(super) limits_growth: bool,
     pub(super) samples: u64,
     pub(super) body_bytes: u64,
     pub(super) labels: u64,

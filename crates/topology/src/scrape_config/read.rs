@@ -99,6 +99,7 @@ fn read_scrape_config(walk: &mut Walk<'_>, fields: &Fields<'_>, defaults: &Scrap
         label_name_length_limit: limits.label_name_bytes,
         label_value_length_limit: limits.label_value_bytes,
         sample_limit: limits.samples,
+        limits_growth: limits.limits_growth,
         body_size_limit: limits.body_bytes,
         static_groups: read_groups(walk, static_configs, "static"),
         file_sd: fields.items(walk, "file_sd_configs").iter().map(|item| read_file_sd(walk, item)).collect(),
