@@ -74,7 +74,8 @@ pub struct Cardinality {
 /// What is counted on the way, by hash: texts are looked up for the few that are shown.
 #[derive(Default)]
 struct Counts {
-    targets: HashMap<u32, u64>,
+    /// Series by target.
+    targets: Vec<u64>,
     /// Number of its name, and series.
     pairs: HashMap<u64, (u32, u64)>,
     names: BTreeMap<String, u32>,
@@ -105,7 +106,8 @@ impl Store {
             }
         }
         let index = self.raw.names.read();
-        let targets: Vec<(u32, u64)> = counts.targets.iter().map(|(target, series)| (*target, *series)).collect();
+        let counted = counts.targets.iter().enumerate().filter(|(_, series)| **series > 0);
+        let targets: Vec<(u32, u64)> = counted.map(|(target, series)| (target as u32, *series)).collect();
         for (target, series) in &targets {
             if let Some(labels) = index.target(TargetId(*target)) {
                 counts.add_labels(&labels, *series);
@@ -118,8 +120,10 @@ impl Store {
 impl Counts {
     fn add_metric(&mut self, index: &Index, metric: MetricId, targets: &RoaringBitmap) {
         let Some((labels, _)) = index.metric(metric) else { return };
+        let ids = targets.max().map_or(0, |last| last as usize + 1);
+        self.targets.resize(self.targets.len().max(ids), 0);
         for target in targets {
-            *self.targets.entry(target).or_default() += 1;
+            self.targets[target as usize] += 1;
         }
         self.series += targets.len();
         self.add_labels(&labels, targets.len());

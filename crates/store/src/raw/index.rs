@@ -9,6 +9,10 @@ use crate::raw::posting::Postings;
 use crate::raw::shape::Runs;
 use crate::raw::uses::Uses;
 
+/// Up to how many targets are added one by one to a set: uniting sets copies the larger one, which takes the square
+/// of the targets where each has a shape of its own.
+const ADDED_SINGLY: u64 = 16;
+
 /// Everything that has an id, and who has what. Never a list of series.
 #[derive(Default)]
 pub(crate) struct Index {
@@ -103,8 +107,9 @@ impl Index {
             for (start, end) in runs.iter() {
                 let from = metrics.partition_point(|metric| u64::from(*metric) < start);
                 let inside = metrics[from..].iter().take_while(|metric| u64::from(**metric) < end).count();
-                for found in &mut found[from..from + inside] {
-                    *found |= &*targets.get_or_insert_with(|| bitmap(self.rows.targets(shape as u32, first, last)));
+                if inside > 0 {
+                    let targets = targets.get_or_insert_with(|| bitmap(self.rows.targets(shape as u32, first, last)));
+                    found[from..from + inside].iter_mut().for_each(|found| unite(found, targets));
                 }
             }
         }
@@ -112,6 +117,14 @@ impl Index {
             *found |= bitmap(self.lone.targets(*metric, first, last));
         }
         found
+    }
+}
+
+fn unite(found: &mut RoaringBitmap, more: &RoaringBitmap) {
+    if more.len() <= ADDED_SINGLY {
+        found.extend(more);
+    } else {
+        *found |= more;
     }
 }
 
