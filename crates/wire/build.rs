@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = protox::compile(["firetower/v1/tree.proto", "firetower/v1/frame.proto"], [root])?;
     tonic_prost_build::configure()
         .bytes(".firetower.v1.Frame.payload")
+        .bytes(".firetower.v1.FramePart.content")
         .bytes(".firetower.v1.Heartbeat.status")
         .emit_rerun_if_changed(false)
         .compile_fds(files)?;

@@ -133,6 +133,11 @@ impl Answers {
         Answers { base: format!("http://127.0.0.1:{port}"), agent: config.into() }
     }
 
+    /// Returns where it asks, `http://host:port`.
+    pub fn url(&self) -> String {
+        self.base.clone()
+    }
+
     /// Returns status and text of `path`, whatever the status.
     ///
     /// # Errors
@@ -232,6 +237,18 @@ impl Answers {
         dropped.iter().map(|one| read(one).with_context(|| format!("dropped label {one}"))).collect()
     }
 
+    /// Returns what each parent says that it has applied from its children, by parent and child: the raw samples applied,
+    /// and those that the child counts as delivered.
+    ///
+    /// # Errors
+    /// If there is no status.
+    pub fn received(&self) -> Result<BTreeMap<(String, String), (u64, Option<u64>)>> {
+        let status = self.json("/api/v1/status")?;
+        let mut received = BTreeMap::new();
+        find_received(&status, &mut received);
+        Ok(received)
+    }
+
     /// Returns every account in `/api/v1/status`.
     ///
     /// # Errors
@@ -326,6 +343,21 @@ fn find_accounts(value: &Value, place: &str, found: &mut Vec<Account>) {
                 find_accounts(item, &format!("{place}[{at}]"), found);
             }
         }
+        _ => {}
+    }
+}
+
+fn find_received(value: &Value, found: &mut BTreeMap<(String, String), (u64, Option<u64>)>) {
+    if let (Some(node), Some(children)) = (value["node"].as_str(), value["received"].as_array()) {
+        for child in children {
+            if let (Some(name), Some(applied)) = (child["child"].as_str(), child["applied"].as_u64()) {
+                found.insert((node.to_owned(), name.to_owned()), (applied, child["delivered"].as_u64()));
+            }
+        }
+    }
+    match value {
+        Value::Object(fields) => fields.values().for_each(|field| find_received(field, found)),
+        Value::Array(items) => items.iter().for_each(|item| find_received(item, found)),
         _ => {}
     }
 }

@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use firetower_benches::{Page, Response, read_log};
+use firetower_benches::{Page, Proxy, Response, read_log};
 use tempfile::TempDir;
 
 use crate::answers::{Answers, Dropped, RawSeries, Rows};
@@ -51,6 +51,8 @@ pub struct Layout {
     pub addresses: Vec<String>,
     /// More lines for the topology file.
     pub more: String,
+    /// Whether children reach their parents through a [`Proxy`] for each.
+    pub proxied: bool,
 }
 
 impl Default for Layout {
@@ -68,6 +70,7 @@ impl Default for Layout {
             job: Vec::new(),
             addresses: Vec::new(),
             more: String::new(),
+            proxied: false,
         }
     }
 }
@@ -76,6 +79,7 @@ impl Default for Layout {
 struct Node {
     role: &'static str,
     http: u16,
+    grpc: Option<u16>,
 }
 
 /// A running tree; everything is killed when this is dropped.
@@ -86,6 +90,7 @@ pub struct Tree {
     running: BTreeMap<String, Process>,
     fleet: Option<Process>,
     started_ms: i64,
+    proxies: BTreeMap<String, Proxy>,
     _ports: Ports,
     // Last, so that the processes are gone before their files are.
     directory: TempDir,
@@ -105,9 +110,13 @@ impl Tree {
         };
         let mut nodes = BTreeMap::new();
         let topology = topology(&layout, directory.path(), &mut ports, &mut nodes)?;
-        fs::write(directory.path().join("topology.yaml"), topology)?;
-        let mut tree =
-            Tree { layout, nodes, running: BTreeMap::new(), fleet, started_ms: now_ms(), _ports: ports, directory };
+        fs::write(directory.path().join("topology.yaml"), &topology)?;
+        let proxies = if layout.proxied { start_proxies(&nodes)? } else { BTreeMap::new() };
+        for role in ["primary", "secondary"] {
+            fs::write(directory.path().join(format!("{role}.yaml")), seen_by(role, &topology, &nodes, &proxies))?;
+        }
+        let (running, started_ms) = (BTreeMap::new(), now_ms());
+        let mut tree = Tree { layout, nodes, running, fleet, started_ms, proxies, _ports: ports, directory };
         for name in tree.node_names() {
             tree.launch(&name)?;
         }
@@ -156,6 +165,22 @@ impl Tree {
     /// If it does not run.
     pub fn process_id(&self, name: &str) -> Result<u32> {
         self.running.get(name).map(Process::id).with_context(|| format!("{name} does not run"))
+    }
+
+    /// Returns the way to the parent `name`.
+    ///
+    /// # Panics
+    /// If the tree is not proxied, or there is no such parent.
+    pub fn proxy(&self, name: &str) -> &Proxy {
+        self.proxies.get(name).unwrap_or_else(|| panic!("no proxy for {name}"))
+    }
+
+    /// Returns how many files and sockets the monitor `name` has open.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn open_files(&self, name: &str) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.process_id(name)?))?.count())
     }
 
     /// Asks the monitor `name`.
@@ -321,7 +346,10 @@ impl Tree {
     fn launch(&mut self, name: &str) -> Result<()> {
         let node = self.nodes.get(name).with_context(|| format!("no node {name}"))?;
         let mut command = Command::new(binaries::firetower()?);
-        command.args([node.role, "--node", name, "--topology"]).arg(self.topology());
+        let is_proxied = self.layout.proxied && node.role != "global";
+        let topology =
+            if is_proxied { self.directory.path().join(format!("{}.yaml", node.role)) } else { self.topology() };
+        command.args([node.role, "--node", name, "--topology"]).arg(topology);
         command.arg("--data").arg(self.directory.path().join("data").join(name));
         let process = Process::start(name, self.directory.path(), &mut command)?;
         self.running.insert(name.into(), process);
@@ -338,6 +366,24 @@ impl Tree {
         })?;
         ended.map_or(Ok(()), Err)
     }
+}
+
+/// Starts a proxy for each monitor that has children.
+fn start_proxies(nodes: &BTreeMap<String, Node>) -> Result<BTreeMap<String, Proxy>> {
+    let parents = nodes.iter().filter_map(|(name, node)| Some((name, node.grpc?)));
+    parents.map(|(name, port)| Ok((name.clone(), Proxy::start(format!("127.0.0.1:{port}"))?))).collect()
+}
+
+/// Returns the topology as a monitor of `role` has it: with the proxies in the place of its parents.
+fn seen_by(role: &str, topology: &str, nodes: &BTreeMap<String, Node>, proxies: &BTreeMap<String, Proxy>) -> String {
+    let parents = if role == "secondary" { "primary" } else { "global" };
+    let mut text = topology.to_owned();
+    for (name, node) in nodes.iter().filter(|(_, node)| node.role == parents) {
+        if let (Some(port), Some(proxy)) = (node.grpc, proxies.get(name)) {
+            text = text.replace(&format!("grpc: 127.0.0.1:{port} "), &format!("grpc: {} ", proxy.address()));
+        }
+    }
+    text
 }
 
 fn start_fleet(layout: &Layout, directory: &Path) -> Result<Process> {
@@ -369,9 +415,10 @@ fn topology(
         let mut lines = Vec::new();
         for at in 0..count {
             let (name, http) = (format!("{prefix}{at}"), ports.take()?);
-            let grpc = if role == "secondary" { String::new() } else { format!(", grpc: 127.0.0.1:{}", ports.take()?) };
-            lines.push(format!("{{ node: {name}, http: 127.0.0.1:{http}{grpc} }}"));
-            nodes.insert(name, Node { role, http });
+            let grpc = if role == "secondary" { None } else { Some(ports.take()?) };
+            let grpc_key = grpc.map_or(String::new(), |port| format!(", grpc: 127.0.0.1:{port}"));
+            lines.push(format!("{{ node: {name}, http: 127.0.0.1:{http}{grpc_key} }}"));
+            nodes.insert(name, Node { role, http, grpc });
         }
         Ok(lines)
     };

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::random::Random;
 
-/// Waits that double from `least` to `most`, each drawn at random from its upper half, so that children of a parent
-/// that comes back do not come all at once.
+/// Waits whose bound doubles from `least` to `most`, each drawn at random from all up to its bound, so that children of a
+/// parent that comes back do not come all at once.
 ///
-/// Source: "Exponential Backoff And Jitter", AWS Architecture Blog (2015), "equal jitter".
+/// Source: "Exponential Backoff And Jitter", AWS Architecture Blog (2015), "full jitter".
 #[derive(Debug)]
 pub struct Backoff {
     least: Duration,
@@ -22,11 +22,11 @@ impl Backoff {
         Backoff { least, most, next: least, random }
     }
 
-    /// Returns the next wait: between half of the current bound and all of it.
+    /// Returns the next wait: at most the current bound.
     pub fn wait(&mut self) -> Duration {
-        let half = self.next / 2;
+        let bound = self.next;
         self.next = (self.next * 2).min(self.most);
-        half + Duration::from_millis(self.random.below(half.as_millis() as u64 + 1))
+        Duration::from_millis(self.random.below(bound.as_millis() as u64 + 1))
     }
 
     /// Starts again at `least`, after a success.
@@ -45,7 +45,7 @@ mod tests {
         let mut backoff = Backoff::new(seconds(1), seconds(8), Random::seeded(1));
         for bound in [1, 2, 4, 8, 8] {
             let wait = backoff.wait();
-            assert!(seconds(bound) / 2 <= wait && wait <= seconds(bound), "{wait:?} of {bound} s");
+            assert!(wait <= seconds(bound), "{wait:?} of {bound} s");
         }
         backoff.reset();
         assert!(backoff.wait() <= seconds(1));

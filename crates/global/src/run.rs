@@ -7,7 +7,7 @@ use std::time::Duration;
 use firetower_api::{Common, Readiness, Reload, common, global, reload_on_signal, serve};
 use firetower_daemon::{Ended, Listener, Surroundings, Tasks, blocking};
 use firetower_model::{NodeStatus, Role};
-use firetower_relay::{ExposedStatus, Identity, RelayMetrics, keep, maintain_rows};
+use firetower_relay::{ExposedStatus, Identity, Keeping, RelayMetrics, keep, maintain_rows};
 use firetower_store::{DataDirectory, Memory, Options, Store};
 use firetower_topology::{Node, Topology};
 use prometheus_client::registry::Registry;
@@ -72,10 +72,9 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         firetower_wire::serve(grpc, to_keeper, cancel).await;
         Ok(())
     });
-    let (kept, ticking) = (store.clone(), clock.clone());
-    tasks.start("keep rows", |cancel| async move {
-        Ok(keep(identity, kept, summit, calls, ticking, metrics, cancel).await?)
-    });
+    let (inbox_bytes, clock_of_keeper) = (topology.inbox.bytes, clock.clone());
+    let keeping = Keeping { identity, store: store.clone(), inbox_bytes, clock: clock_of_keeper, metrics };
+    tasks.start("keep rows", |cancel| async move { Ok(keep(keeping, summit, calls, cancel).await?) });
     let (rows, ticking) = (store.clone(), clock.clone());
     tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(rows, ticking, cancel).await?) });
     let reload = Reload::new(move || {

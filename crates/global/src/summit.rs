@@ -106,7 +106,7 @@ impl Parent for Summit {
             hello.node,
             hello.datacenter
         );
-        Err(Refusal { reason: RefusalReason::WrongParent, text })
+        Err(Refusal::new(RefusalReason::WrongParent, text))
     }
 
     fn greet(&mut self, child: &str) -> Orders {

@@ -8,7 +8,8 @@ use firetower_api::{Common, Readiness, Reload, common, kept, monitor, reload_on_
 use firetower_daemon::{Listener, Surroundings, Tasks, blocking};
 use firetower_model::{Budget, KeptReport, NodeStatus, Role};
 use firetower_relay::{
-    ExposedKept, ExposedStatus, Identity, Link, Outlet, ParentEvent, RelayMetrics, keep, maintain_rows,
+    ExposedKept, ExposedStatus, Identity, Keeping, Link, OutboxLimits, Outlet, ParentEvent, RelayMetrics, keep,
+    maintain_rows,
 };
 use firetower_scrape::{Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, Tls, discover};
 use firetower_store::{DataDirectory, Memory, Options, Store};
@@ -68,7 +69,8 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         Options { memory: Memory::of(topology.store_memory), ..Options::new(now, surroundings.random.next_u64()) };
     let store = blocking(|| Store::open_in(&data, &options))?;
     let parents: Vec<String> = topology.globals.iter().map(|global| global.name.clone()).collect();
-    let outlet = Outlet::open(&store, &parents)?;
+    let limits = OutboxLimits { bytes: topology.outbox.bytes, age: topology.outbox.age };
+    let outlet = Outlet::open(&store, &parents, limits)?;
     let place = (&datacenter.region, &datacenter.name);
     let status = NodeStatus::silent(&node.name, Role::Primary, place.0, place.1, http.local_address());
     let status = watch::Sender::new(status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), now));
@@ -117,11 +119,14 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         firetower_wire::serve(grpc, to_keeper, cancel).await;
         Ok(())
     });
-    let keeper = (identity.clone(), store.clone(), clock.clone(), metrics.clone());
-    tasks.start("merge", |cancel| async move {
-        let (identity, store, clock, metrics) = keeper;
-        Ok(keep(identity, store, tower, calls, clock, metrics, cancel).await?)
-    });
+    let keeping = Keeping {
+        identity: identity.clone(),
+        store: store.clone(),
+        inbox_bytes: topology.inbox.bytes,
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+    };
+    tasks.start("merge", |cancel| async move { Ok(keep(keeping, tower, calls, cancel).await?) });
     let lines = Lines { identity, surroundings, outlet, status: status.clone(), events, metrics };
     for global in &topology.globals {
         let link = lines.link_to(global);

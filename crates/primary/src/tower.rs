@@ -316,7 +316,7 @@ impl Parent for Tower {
             hello.node,
             self.place.datacenter
         );
-        Err(Refusal { reason: RefusalReason::WrongParent, text })
+        Err(Refusal::new(RefusalReason::WrongParent, text))
     }
 
     fn greet(&mut self, child: &str) -> Orders {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use firetower_wire::{Refusal, RefusalReason};
+
 /// Why frames stopped moving.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -42,6 +44,14 @@ pub enum Error {
         reason: &'static str,
         /// What it said.
         text: String,
+        /// Not to come again before this is over.
+        retry_after: Duration,
+    },
+    /// A child that does not keep to the rules of a stream.
+    #[error("stream {rule}")]
+    Unruly {
+        /// The rule that it breaks.
+        rule: &'static str,
     },
     /// Another process under the same name has a newer data directory.
     #[error("superseded: parent {parent} has heard of a newer data directory of this node: {text}")]
@@ -51,4 +61,23 @@ pub enum Error {
         /// What it said.
         text: String,
     },
+}
+
+impl Error {
+    /// What `parent` said when it refused.
+    pub(crate) fn refused(parent: &str, refusal: Refusal) -> Error {
+        let (parent, text, retry_after) = (parent.to_owned(), refusal.text, refusal.retry_after);
+        match refusal.reason {
+            RefusalReason::Superseded => Error::Superseded { parent, text },
+            reason => Error::Refused { parent, reason: reason.as_str(), text, retry_after },
+        }
+    }
+
+    /// Returns how long not to come again, as the far side has asked.
+    pub(crate) fn retry_after(&self) -> Duration {
+        match self {
+            Error::Refused { retry_after, .. } => *retry_after,
+            _ => Duration::ZERO,
+        }
+    }
 }

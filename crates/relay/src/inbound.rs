@@ -4,6 +4,8 @@ use firetower_model::{Claim, Frame, Generation, Incarnation, NodeStatus, Sequenc
 use firetower_wire::{FrameDown, Hello, ParentControl, RowKeys};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::inbox::Room;
+
 /// Tells the sessions of one keeper apart; later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SessionId(pub(crate) u64);
@@ -19,7 +21,7 @@ pub(crate) enum Inbound {
     /// A child's `Control` call has ended.
     Gone { session: SessionId },
     /// A child names rows.
-    RowKeys { child: String, incarnation: Incarnation, row_keys: RowKeys, out: mpsc::Sender<FrameDown> },
+    RowKeys { child: String, incarnation: Incarnation, row_keys: RowKeys, room: Room, out: mpsc::Sender<FrameDown> },
     /// A child's frame.
     Frame {
         session: SessionId,
@@ -27,6 +29,8 @@ pub(crate) enum Inbound {
         incarnation: Incarnation,
         frame: Frame,
         row_keys_needed: u32,
+        /// Held until it is applied.
+        room: Room,
         out: mpsc::Sender<FrameDown>,
     },
 }

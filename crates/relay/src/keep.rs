@@ -10,7 +10,7 @@ use firetower_model::{
     Timestamp, WindowRows,
 };
 use firetower_store::{Applied, Batch, Hello as Greeting, Receiver, Store};
-use firetower_wire::{Accepted, FrameDown, Hello, HelloReply, ParentControl, Refusal, RefusalReason};
+use firetower_wire::{Accepted, Features, FrameDown, Hello, HelloReply, ParentControl, Refusal, RefusalReason};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -18,14 +18,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::inbound::{Inbound, SessionId};
+use crate::inbox::{Inbox, Room};
+use crate::intake::Intake;
 use crate::link::Identity;
 use crate::metrics::{RelayMetrics, peer};
-use crate::session::{serve_control, serve_frames};
+use crate::session::serve_control;
 
 /// Messages from all sessions that wait for the keeper; more make the sessions, and so the children, wait.
 const INBOUND_MAX: usize = 256;
-/// Messages applied in one batch, and made durable by one sync.
+/// Messages applied in one batch, and made durable by one sync; and how many of them may be of old frames.
 const BATCH_MAX: usize = 64;
+const OLD_BATCH_MAX: usize = 16;
+/// When a child is to come again for which there is no room.
+const NO_ROOM_RETRY: Duration = Duration::from_secs(5);
 /// How often the parent is asked whether something is due.
 const TICK: Duration = Duration::from_millis(50);
 /// How long after its last word a child counts as gone.
@@ -147,6 +152,11 @@ impl Children {
         }
     }
 
+    /// Returns how many children are here beside `child`.
+    fn others(&self, child: &str) -> usize {
+        self.here.iter().filter(|(name, here)| here.is_open && *name != child).count()
+    }
+
     fn of_session(&mut self, session: SessionId) -> Option<(&String, &mut Child)> {
         self.here.iter_mut().find(|(_, child)| child.session == session)
     }
@@ -163,54 +173,76 @@ impl Children {
     }
 }
 
+/// What a parent keeps its children's frames with.
+pub struct Keeping {
+    /// Who it is.
+    pub identity: Identity,
+    /// Where it keeps them.
+    pub store: Store,
+    /// How many bytes of frames it may hold in memory that are received, read or applied.
+    pub inbox_bytes: u64,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Counts.
+    pub metrics: RelayMetrics,
+}
+
 /// Serves the calls that come from `accepted` until `cancel`, for `parent`.
 ///
 /// # Errors
 /// If the store fails: then nothing more can be promised to be kept.
 pub async fn keep<P: Parent>(
-    identity: Identity,
-    store: Store,
+    keeping: Keeping,
     parent: P,
     mut accepted: mpsc::Receiver<Accepted>,
-    clock: Clock,
-    metrics: RelayMetrics,
     cancel: CancellationToken,
 ) -> Result<(), Error> {
+    let Keeping { identity, store, inbox_bytes, clock, metrics } = keeping;
     let receiver = Receiver::open(&store)?;
     let mut children = Children::default();
     receiver.children().for_each(|(child, applied)| children.note_received(child, applied));
-    let mut keeper = Keeper { identity, store, receiver, parent, children, clock, metrics: metrics.clone() };
+    let inbox = Inbox::new(inbox_bytes, metrics.inbox_bytes.clone());
+    let children_max = inbox.children_max();
     let (to_keeper, mut inbound) = mpsc::channel(INBOUND_MAX);
+    let (to_keeper_later, mut old) = mpsc::channel(OLD_BATCH_MAX);
+    let intake = Intake { inbox, metrics: metrics.clone(), fresh: to_keeper.clone(), old: to_keeper_later };
+    let mut keeper = Keeper { identity, store, receiver, parent, children, children_max, clock, metrics };
     let mut sessions = JoinSet::new();
     let mut next_session = 0;
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut messages = Vec::new();
+    let (mut messages, mut old_messages) = (Vec::new(), Vec::new());
     loop {
         tokio::select! {
             biased;
             () = cancel.cancelled() => break,
             Some(call) = accepted.recv() => {
                 next_session += 1;
-                let (to_keeper, cancel) = (to_keeper.clone(), cancel.clone());
+                let (session, cancel) = (SessionId(next_session), cancel.clone());
                 match call {
                     Accepted::Control(call) => {
-                        sessions.spawn(serve_control(call, SessionId(next_session), to_keeper, cancel));
+                        sessions.spawn(serve_control(call, session, to_keeper.clone(), cancel));
                     }
                     Accepted::Frames(call) => {
-                        let session = SessionId(next_session);
-                        sessions.spawn(serve_frames(call, session, to_keeper, metrics.clone(), cancel));
+                        sessions.spawn(intake.clone().serve(call, session, cancel));
                     }
                 }
             }
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
-            _ = inbound.recv_many(&mut messages, BATCH_MAX) => keeper.take(&mut messages)?,
+            _ = inbound.recv_many(&mut messages, BATCH_MAX - OLD_BATCH_MAX) => {
+                // Old ones come behind fresh ones, but they come.
+                messages.extend(std::iter::from_fn(|| old.try_recv().ok()).take(OLD_BATCH_MAX));
+                keeper.take(&mut messages)?;
+            }
+            _ = old.recv_many(&mut old_messages, OLD_BATCH_MAX) => keeper.take(&mut old_messages)?,
             _ = ticks.tick() => keeper.tick()?,
         }
     }
-    drop(to_keeper);
+    drop((to_keeper, intake));
     let drain = async { while sessions.join_next().await.is_some() {} };
-    tokio::join!(drain, async { while inbound.recv().await.is_some() {} });
+    let fresh_end = async { while inbound.recv().await.is_some() {} };
+    let old_end = async { while old.recv().await.is_some() {} };
+    tokio::join!(drain, fresh_end, old_end);
     keeper.tick()
 }
 
@@ -220,6 +252,7 @@ struct Keeper<P> {
     receiver: Receiver,
     parent: P,
     children: Children,
+    children_max: usize,
     clock: Clock,
     metrics: RelayMetrics,
 }
@@ -234,15 +267,17 @@ impl<P: Parent> Keeper<P> {
     /// Applies messages in one batch, makes it durable, and only then answers.
     fn take(&mut self, messages: &mut Vec<Inbound>) -> Result<(), Error> {
         let mut batch = Batch::default();
-        let mut replies = Vec::new();
+        let (mut replies, mut rooms) = (Vec::new(), Vec::new());
         let mut needs_sync = false;
         for message in messages.drain(..) {
-            needs_sync |= self.apply(message, &mut batch, &mut replies)?;
+            needs_sync |= self.apply(message, &mut batch, &mut replies, &mut rooms)?;
         }
         blocking(|| {
             self.store.commit(batch)?;
             if needs_sync { self.store.sync() } else { Ok(()) }
         })?;
+        drop(rooms);
+        self.metrics.batches.inc_by(u64::from(needs_sync));
         for reply in replies {
             match reply {
                 Reply::Hello { answer, message } => drop(answer.send(message)),
@@ -259,7 +294,15 @@ impl<P: Parent> Keeper<P> {
     }
 
     /// Applies one message; returns whether it must be durable before it is answered.
-    fn apply(&mut self, message: Inbound, batch: &mut Batch, replies: &mut Vec<Reply>) -> Result<bool, Error> {
+    ///
+    /// The room that it has had goes to `rooms`: what it has become lies in the batch.
+    fn apply(
+        &mut self,
+        message: Inbound,
+        batch: &mut Batch,
+        replies: &mut Vec<Reply>,
+        rooms: &mut Vec<Room>,
+    ) -> Result<bool, Error> {
         let now = self.clock.now();
         match message {
             Inbound::Hello { session, hello, answer, out } => {
@@ -289,17 +332,19 @@ impl<P: Parent> Keeper<P> {
                     tracing::info!(child = name, "child has gone");
                 }
             }
-            Inbound::RowKeys { child, incarnation, row_keys, out } => {
+            Inbound::RowKeys { child, incarnation, row_keys, room, out } => {
+                rooms.push(room);
                 let known = self.store.learn_row_keys(batch, &child, incarnation, row_keys.first, &row_keys.keys)?;
                 if known < row_keys.first.0 {
                     replies.push(Reply::Frame { out, message: FrameDown::NeedRowKeys { from: RowId(known) } });
                 }
                 return Ok(true);
             }
-            Inbound::Frame { session, child, incarnation, frame, row_keys_needed, out } => {
+            Inbound::Frame { session, child, incarnation, frame, row_keys_needed, room, out } => {
+                rooms.push(room);
                 let message = if self.is_outlived(&child, session) {
                     let text = format!("{child} has said hello again since this stream was opened");
-                    FrameDown::Refused(Refusal { reason: RefusalReason::Busy, text })
+                    FrameDown::Refused(Refusal::new(RefusalReason::Busy, text))
                 } else {
                     self.apply_frame(&child, incarnation, frame, row_keys_needed, batch)?
                 };
@@ -334,12 +379,19 @@ impl<P: Parent> Keeper<P> {
             tracing::warn!(child = hello.node, text = refusal.text, "child refused");
             return ParentControl::Refused(refusal);
         }
+        if self.children.others(&hello.node) >= self.children_max {
+            self.metrics.refused_children.inc();
+            let text = format!("there is room for {} children; inbox.bytes makes more", self.children_max);
+            tracing::warn!(child = hello.node, text, "child refused");
+            let refusal = Refusal::new(RefusalReason::Busy, text);
+            return ParentControl::Refused(Refusal { retry_after: NO_ROOM_RETRY, ..refusal });
+        }
         let (highest, settled) = (hello.highest_sequence, hello.settled_through);
         match self.receiver.hello(batch, &hello.node, hello.incarnation, highest, settled) {
             Greeting::Superseded => {
                 let text = format!("{} has incarnation {}, a newer one has been here", hello.node, hello.incarnation);
                 tracing::warn!(child = hello.node, text, "child refused");
-                return ParentControl::Refused(Refusal { reason: RefusalReason::Superseded, text });
+                return ParentControl::Refused(Refusal::new(RefusalReason::Superseded, text));
             }
             Greeting::Newer { lost_frames, lost_weight } if lost_frames > 0 || lost_weight > 0 => {
                 let (child, samples) = (hello.node.as_str(), lost_weight);
@@ -365,6 +417,7 @@ impl<P: Parent> Keeper<P> {
             applied: self.applied_ranges(&hello.node),
             wants_health_snapshot,
             applied_samples: self.receiver.applied(&hello.node).map(|applied| applied.weight),
+            features: Features::OURS,
         })
     }
 
@@ -385,7 +438,7 @@ impl<P: Parent> Keeper<P> {
         let is_current = self.receiver.applied(child).is_some_and(|applied| applied.incarnation == incarnation);
         if !is_current {
             let text = format!("{child} has not said hello with incarnation {incarnation}");
-            return Ok(FrameDown::Refused(Refusal { reason: RefusalReason::Busy, text }));
+            return Ok(FrameDown::Refused(Refusal::new(RefusalReason::Busy, text)));
         }
         let mut acknowledged = frame.sequence..=frame.sequence;
         // A tombstone grows: its first sequence says nothing of the others.

@@ -4,33 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_daemon::{Backoff, Clock, Connector, Random, chain};
-use firetower_model::{Assignment, Generation, KeptLabels, NodeStatus, Role, RowId, Sequence};
+use firetower_model::{Assignment, Generation, KeptLabels, NodeStatus, Role, Sequence};
 use firetower_wire as wire;
-use firetower_wire::{
-    ChildControl, FrameDown, FrameUp, Heartbeat, Hello, Opening, ParentControl, RefusalReason, RowKeys, SealedFrame,
-};
+use firetower_wire::{ChildControl, Features, Heartbeat, Hello, HelloReply, Opening, ParentControl};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
+use crate::lane::{Carries, Lane, Route};
 use crate::metrics::{RelayMetrics, peer};
-use crate::outlet::{Outlet, sealed};
+use crate::outlet::Outlet;
 
-/// Frames sent and not yet acknowledged, at most.
-const IN_FLIGHT_MAX: usize = 32;
-/// Row keys in one message.
-const ROW_KEYS_BATCH: usize = 4_096;
-/// How often a parent may ask for row keys again before it acknowledges a frame.
-const REWINDS_MAX: u32 = 8;
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long a parent may take to its answer to a hello.
-const HELLO_LIMIT: Duration = Duration::from_secs(5);
-/// How long a parent may take to acknowledge anything of what is in flight.
-const ACKNOWLEDGE_LIMIT: Duration = Duration::from_secs(10);
+/// How long it may take from dialling to open calls.
+const OPEN_LIMIT: Duration = Duration::from_secs(8);
+/// How long a heartbeat may wait for those before it to be taken.
+const BEAT_LIMIT: Duration = Duration::from_secs(8);
 /// Waits before dialling again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// Frames that are younger when a link comes up are sent as fresh ones, older ones behind them.
+const FRESH_AGE: Duration = Duration::from_secs(10);
 
 /// Who dials.
 #[derive(Clone, Debug)]
@@ -89,19 +84,15 @@ pub struct Link {
 
 /// One open session with the parent.
 struct Session {
+    parent: wire::Parent,
     control: wire::Sender<ChildControl>,
-    frames: wire::Sender<FrameUp>,
-    row_keys_sent: u32,
-    /// The last sequence of the tombstone sent.
-    buried_through: Sequence,
-    last_sent: Sequence,
-    in_flight: Vec<Sequence>,
-    last_progress: Instant,
-    rewinds: u32,
+    heard: wire::Receiver<ParentControl>,
+    live: (wire::Sender<wire::FrameUp>, wire::Receiver<wire::FrameDown>),
+    reply: HelloReply,
 }
 
 impl Link {
-    /// Keeps the link up until `cancel`, then sends what is left while the parent takes it.
+    /// Keeps the link up until `cancel`, then sends what is fresh while the parent takes it.
     ///
     /// # Errors
     /// If the store fails, or a newer data directory has taken this node's place. Everything else is tried again.
@@ -119,164 +110,102 @@ impl Link {
             if started.elapsed() > BACKOFF.1 {
                 backoff.reset();
             }
+            let asked = error.retry_after();
+            let spread = Duration::from_millis(self.random.below(asked.as_millis() as u64 + 1));
             tokio::select! {
                 () = cancel.cancelled() => {}
-                () = tokio::time::sleep(backoff.wait()) => {}
+                () = tokio::time::sleep(backoff.wait().max(asked + spread)) => {}
             }
         }
         Ok(())
     }
 
     async fn session(&mut self, cancel: &CancellationToken) -> Result<(), Error> {
-        let dialled = wire::Parent::dial(&self.connector, &self.address, wire::DialOptions::default());
-        let parent = tokio::select! {
+        let opened = tokio::select! {
             () = cancel.cancelled() => return Ok(()),
-            parent = dialled => parent?,
+            opened = timeout(OPEN_LIMIT, self.open()) => opened,
         };
-        let (control, mut heard) = parent.control(self.hello()).await?;
-        let first = timeout(HELLO_LIMIT, heard.next()).await;
-        let first = first.map_err(|_| Error::Silent { what: "answer to hello", limit: HELLO_LIMIT })??;
-        let reply = match first {
-            Some(ParentControl::HelloReply(reply)) => reply,
-            Some(ParentControl::Refused(refusal)) => return Err(self.refused(refusal)),
-            _ => return Err(Error::Ended { call: "control" }),
-        };
+        let session = opened.map_err(|_| Error::Silent { what: "open calls", limit: OPEN_LIMIT })??;
+        let Session { parent, control, mut heard, live, reply } = session;
         tracing::info!(parent = self.parent, address = self.address, version = reply.version, "link to parent is up");
-        self.outlet.greet(&self.parent, &reply.applied, reply.applied_samples)?;
-        if reply.wants_health_snapshot {
+        let has_lanes = reply.features.lanes;
+        let after = if has_lanes { self.outlet.last_before(self.clock.now() - FRESH_AGE) } else { Sequence(0) };
+        let has_backlog = self.outlet.next_for(&self.parent, Sequence(0)).is_some_and(|first| first <= after);
+        // Reports of health are changes, and those that follow each other must not be applied in another order.
+        if reply.wants_health_snapshot || has_backlog {
             self.tell(ParentEvent::HealthSnapshot).await;
         }
-        let opening = Opening { node: self.identity.node.clone(), incarnation: self.outlet.store().incarnation() };
-        let (frames, acknowledgements) = parent.live(opening).await?;
-        let session = Session {
-            control,
-            frames,
-            row_keys_sent: reply.row_keys_known,
-            buried_through: Sequence(0),
-            last_sent: Sequence(0),
-            in_flight: Vec::new(),
-            last_progress: Instant::now(),
-            rewinds: 0,
+        let route = Route::new(self.parent.clone(), Arc::clone(&self.outlet), self.metrics.clone());
+        let fresh = Lane::new(&route, Carries::Fresh { after }, live, has_lanes, reply.row_keys_known);
+        let opening = self.opening();
+        let backlog = async {
+            if has_backlog {
+                route.quiet().await;
+                let call = parent.backlog(opening).await?;
+                let row_keys_known = route.row_keys_sent().max(reply.row_keys_known);
+                let lane = Lane::new(&route, Carries::Old { through: after }, call, has_lanes, row_keys_known);
+                lane.run(cancel).await?;
+                tracing::info!(parent = route.parent, through = after.0, "backlog is delivered");
+            }
+            // The connection for old things goes with it.
+            drop(parent);
+            std::future::pending::<Result<(), Error>>().await
         };
-        self.converse(session, heard, acknowledgements, cancel).await
+        tokio::select! {
+            ended = self.converse(&control, &mut heard) => return ended,
+            ended = backlog => return ended,
+            ended = fresh.run(cancel) => ended?,
+        }
+        self.beat(&control).await
     }
 
+    /// Dials, says hello, and opens the call for fresh frames.
+    async fn open(&mut self) -> Result<Session, Error> {
+        let parent = wire::Parent::dial(&self.connector, &self.address, wire::DialOptions::default()).await?;
+        let (control, mut heard) = parent.control(self.hello()).await?;
+        let reply = match heard.next().await? {
+            Some(ParentControl::HelloReply(reply)) => reply,
+            Some(ParentControl::Refused(refusal)) => return Err(Error::refused(&self.parent, refusal)),
+            _ => return Err(Error::Ended { call: "control" }),
+        };
+        self.outlet.greet(&self.parent, &reply.applied, reply.applied_samples)?;
+        let live = parent.live(self.opening()).await?;
+        Ok(Session { parent, control, heard, live, reply })
+    }
+
+    /// Says how this monitor is, and hears what it is to do, until the call ends.
     async fn converse(
         &mut self,
-        mut session: Session,
-        mut heard: wire::Receiver<ParentControl>,
-        mut acknowledgements: wire::Receiver<FrameDown>,
-        cancel: &CancellationToken,
+        control: &wire::Sender<ChildControl>,
+        heard: &mut wire::Receiver<ParentControl>,
     ) -> Result<(), Error> {
-        let mut published = self.outlet.published();
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.taken.mark_changed();
         loop {
-            self.send_frames(&mut session).await?;
-            if cancel.is_cancelled() && session.in_flight.is_empty() {
-                self.beat(&session).await?;
-                return Ok(());
-            }
             tokio::select! {
                 biased;
-                () = cancel.cancelled(), if session.in_flight.is_empty() => {}
-                said = acknowledgements.next() => self.acknowledged(&mut session, said?)?,
                 said = heard.next() => self.heard(said?).await?,
                 Ok(()) = self.taken.changed() => {
                     let (generation, fingerprint) = *self.taken.borrow_and_update();
-                    session.control.send(ChildControl::AssignmentTaken { generation, fingerprint }).await?;
+                    say(control, ChildControl::AssignmentTaken { generation, fingerprint }).await?;
                 }
-                Ok(()) = published.changed() => {}
-                _ = heartbeat.tick() => self.beat(&session).await?,
+                _ = heartbeat.tick() => self.beat(control).await?,
             }
         }
     }
 
-    async fn beat(&mut self, session: &Session) -> Result<(), Error> {
-        if !session.in_flight.is_empty() && session.last_progress.elapsed() > ACKNOWLEDGE_LIMIT {
-            return Err(Error::Silent { what: "acknowledgement", limit: ACKNOWLEDGE_LIMIT });
-        }
+    async fn beat(&self, control: &wire::Sender<ChildControl>) -> Result<(), Error> {
         let status = self.status.borrow().clone();
         let (highest_sequence, at) = (self.outlet.last_sequence(), self.clock.now());
         let claim = self.outlet.claim(&self.parent);
-        let heartbeat = Heartbeat { status, highest_sequence, at, claim };
-        session.control.send(ChildControl::Heartbeat(Box::new(heartbeat))).await?;
-        Ok(())
-    }
-
-    async fn send_frames(&self, session: &mut Session) -> Result<(), Error> {
-        while session.in_flight.len() < IN_FLIGHT_MAX {
-            let frame = match self.tombstone(session)? {
-                Some(frame) => frame,
-                None => {
-                    let Some(next) = self.outlet.next_for(&self.parent, session.last_sent) else { return Ok(()) };
-                    session.last_sent = next;
-                    let Some(frame) = self.outlet.offer(&self.parent, next)? else { continue };
-                    frame
-                }
-            };
-            self.send_row_keys(session, frame.row_keys_needed).await?;
-            if session.in_flight.is_empty() {
-                session.last_progress = Instant::now();
-            }
-            session.in_flight.push(frame.sequence);
-            self.metrics.sent_frames.get_or_create(&peer(&self.parent)).inc();
-            self.metrics.sent_bytes.get_or_create(&peer(&self.parent)).inc_by(frame.payload.len() as u64);
-            session.frames.send(FrameUp::Frame(frame)).await?;
-        }
-        Ok(())
-    }
-
-    /// Returns the tombstone if there is more to it than was sent, and nothing that it stands for is on its way: so
-    /// what comes through is never taken for dropped.
-    fn tombstone(&self, session: &mut Session) -> Result<Option<SealedFrame>, Error> {
-        let Some(tombstone) = self.outlet.tombstone_for(&self.parent) else { return Ok(None) };
-        let is_clear = session.in_flight.iter().all(|sequence| *sequence > tombstone.to);
-        if tombstone.to <= session.buried_through || !is_clear {
-            return Ok(None);
-        }
-        session.buried_through = tombstone.to;
-        Ok(Some(sealed(tombstone)?))
-    }
-
-    async fn send_row_keys(&self, session: &mut Session, needed: u32) -> Result<(), Error> {
-        while session.row_keys_sent < needed {
-            let first = RowId(session.row_keys_sent);
-            let keys = self.outlet.store().row_keys_from(first, ROW_KEYS_BATCH);
-            session.row_keys_sent += keys.len() as u32;
-            session.frames.send(FrameUp::RowKeys(RowKeys { first, keys })).await?;
-        }
-        Ok(())
-    }
-
-    fn acknowledged(&self, session: &mut Session, said: Option<FrameDown>) -> Result<(), Error> {
-        match said {
-            None => return Err(Error::Ended { call: "live" }),
-            Some(FrameDown::Refused(refusal)) => return Err(self.refused(refusal)),
-            Some(FrameDown::Credit { .. }) => {}
-            Some(FrameDown::NeedRowKeys { from }) => {
-                session.rewinds += 1;
-                if session.rewinds > REWINDS_MAX {
-                    return Err(Error::Rewinds { parent: self.parent.clone(), asked: session.rewinds });
-                }
-                session.row_keys_sent = session.row_keys_sent.min(from.0);
-                (session.last_sent, session.buried_through) = (Sequence(0), Sequence(0));
-                session.in_flight.clear();
-            }
-            Some(FrameDown::Acknowledged(ranges)) => {
-                self.outlet.acknowledge(&self.parent, &ranges)?;
-                session.in_flight.retain(|sequence| !ranges.iter().any(|range| range.contains(sequence)));
-                (session.last_progress, session.rewinds) = (Instant::now(), 0);
-            }
-        }
-        Ok(())
+        say(control, ChildControl::Heartbeat(Box::new(Heartbeat { status, highest_sequence, at, claim }))).await
     }
 
     async fn heard(&self, said: Option<ParentControl>) -> Result<(), Error> {
         match said {
             None => return Err(Error::Ended { call: "control" }),
-            Some(ParentControl::Refused(refusal)) => return Err(self.refused(refusal)),
+            Some(ParentControl::Refused(refusal)) => return Err(Error::refused(&self.parent, refusal)),
             Some(ParentControl::Assignment(assignment)) => {
                 self.tell(ParentEvent::Assignment { parent: self.parent.clone(), assignment }).await;
             }
@@ -302,14 +231,19 @@ impl Link {
             highest_sequence: self.outlet.last_sequence(),
             row_keys: self.outlet.store().row_key_count(),
             settled_through: self.outlet.settled_through(&self.parent),
+            features: Features::OURS,
         }
     }
 
-    fn refused(&self, refusal: wire::Refusal) -> Error {
-        let (parent, text) = (self.parent.clone(), refusal.text);
-        match refusal.reason {
-            RefusalReason::Superseded => Error::Superseded { parent, text },
-            reason => Error::Refused { parent, reason: reason.as_str(), text },
-        }
+    fn opening(&self) -> Opening {
+        let incarnation = self.outlet.store().incarnation();
+        Opening { node: self.identity.node.clone(), incarnation, features: Features::OURS }
     }
+}
+
+/// Says something on `Control`; a parent that does not take what was said before is given up.
+async fn say(control: &wire::Sender<ChildControl>, message: ChildControl) -> Result<(), Error> {
+    let said = timeout(BEAT_LIMIT, control.send(message)).await;
+    said.map_err(|_| Error::Silent { what: "room for a heartbeat", limit: BEAT_LIMIT })??;
+    Ok(())
 }

@@ -1,8 +1,11 @@
 //! What the relay counts.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// The parent replica or the child that something is counted for.
@@ -19,6 +22,8 @@ pub struct RelayMetrics {
     pub sent_bytes: Family<Peer, Counter>,
     /// Frames sent, repeats included.
     pub sent_frames: Family<Peer, Counter>,
+    /// Frames sent behind fresh ones, repeats included.
+    pub backlog_frames: Family<Peer, Counter>,
     /// Attempts to reach a parent that failed.
     pub dial_failures: Family<Peer, Counter>,
     /// Payload bytes of frames received.
@@ -33,6 +38,14 @@ pub struct RelayMetrics {
     pub unknown_frames: Family<Peer, Counter>,
     /// Raw samples in applied frames.
     pub applied_samples: Family<Peer, Counter>,
+    /// Times that a child waited two seconds for room for a frame.
+    pub room_waits: Family<Peer, Counter>,
+    /// Children that were told to come again since there is no room for more.
+    pub refused_children: Counter,
+    /// Batches of frames applied, each with one sync.
+    pub batches: Counter,
+    /// Bytes of room that frames have which are being received, read or applied.
+    pub inbox_bytes: Gauge<u64, AtomicU64>,
 }
 
 impl RelayMetrics {
@@ -44,13 +57,23 @@ impl RelayMetrics {
         };
         add("sent_bytes", "Payload bytes of frames sent to a parent", &metrics.sent_bytes);
         add("sent_frames", "Frames sent to a parent, repeats included", &metrics.sent_frames);
+        add("backlog_frames", "Frames sent to a parent behind fresh ones, repeats included", &metrics.backlog_frames);
         add("dial_failures", "Attempts to reach a parent that failed", &metrics.dial_failures);
         add("received_bytes", "Payload bytes of frames received from a child", &metrics.received_bytes);
         add("received_frames", "Frames received from a child, repeats included", &metrics.received_frames);
         add("repeated_frames", "Frames received that were applied already", &metrics.repeated_frames);
         add("malformed_frames", "Frames that could not be read", &metrics.malformed_frames);
         add("unknown_frames", "Frames of a kind not known", &metrics.unknown_frames);
+        add("room_waits", "Times that a child waited two seconds for room for a frame", &metrics.room_waits);
         add("applied_samples", "Raw samples in applied frames", &metrics.applied_samples);
+        let (refused, held) = (metrics.refused_children.clone(), metrics.inbox_bytes.clone());
+        registry.register(
+            "firetower_relay_batches",
+            "Batches of frames applied, each with one sync",
+            metrics.batches.clone(),
+        );
+        registry.register("firetower_relay_refused_children", "Children told to come again for want of room", refused);
+        registry.register("firetower_relay_inbox_bytes", "Room that frames have that are received or applied", held);
         metrics
     }
 }

@@ -14,10 +14,14 @@ use crate::error::Error;
 /// Bytes before the payload of a frame in the outbox: kind and row keys needed, both u32 little-endian.
 const ENVELOPE_BYTES: usize = 8;
 
-/// Bytes of frames kept for parents that are away; the oldest go first, counted.
-const BYTES_MAX: u64 = 1 << 30;
-/// Age of frames kept for parents that are away.
-const AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// How much is kept for parents that are away; the oldest frames go first, counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxLimits {
+    /// Bytes of frames.
+    pub bytes: u64,
+    /// Age of frames.
+    pub age: Duration,
+}
 
 /// Frames on their way up, shared by whoever writes them and the links that take them to the parent replicas.
 ///
@@ -25,22 +29,23 @@ const AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 pub struct Outlet {
     store: Store,
     outbox: Mutex<Outbox>,
+    limits: OutboxLimits,
     published: watch::Sender<Sequence>,
 }
 
 impl Outlet {
-    /// Opens the outbox of `store` for these parent replicas.
+    /// Opens the outbox of `store` for these parent replicas, which keeps what `limits` allow.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn open(store: &Store, parents: &[String]) -> Result<Arc<Outlet>, Error> {
+    pub fn open(store: &Store, parents: &[String], limits: OutboxLimits) -> Result<Arc<Outlet>, Error> {
         let outbox = Outbox::open(store, parents)?;
         for account in outbox.ended() {
             let Account { parent, collected, delivered, queued, .. } = account;
             tracing::warn!(parent, collected, delivered, queued, "parent is no longer named: its account ends");
         }
         let published = watch::Sender::new(outbox.last_sequence());
-        Ok(Arc::new(Outlet { store: store.clone(), outbox: Mutex::new(outbox), published }))
+        Ok(Arc::new(Outlet { store: store.clone(), outbox: Mutex::new(outbox), limits, published }))
     }
 
     /// Adds a frame that carries `weight` raw samples to `batch`.
@@ -58,7 +63,10 @@ impl Outlet {
         sealed.extend_from_slice(&kind(body).to_le_bytes());
         sealed.extend_from_slice(&row_keys_needed.to_le_bytes());
         sealed.extend_from_slice(&encode_frame(body)?);
-        Ok(self.outbox().push(batch, &sealed, weight, now))
+        let mut outbox = self.outbox();
+        let sequence = outbox.push(batch, &sealed, weight, now);
+        self.enforce_on(&mut outbox, batch, now);
+        Ok(sequence)
     }
 
     /// Lets the links send what was pushed and committed so far. Call it after the store is synced.
@@ -67,16 +75,23 @@ impl Outlet {
         self.published.send_if_modified(|published| std::mem::replace(published, last) != last);
     }
 
-    /// Drops the oldest frames past the limits, 1 GiB and 24 h; a tombstone takes their place, and each replica's account
-    /// counts those it has not acknowledged.
+    /// Drops the oldest frames past the limits; a tombstone takes their place, and each replica's account counts those it
+    /// has not acknowledged. Pushing does so too.
     pub fn enforce(&self, batch: &mut Batch, now: Timestamp) {
-        if let Some(tombstone) = self.outbox().enforce(batch, BYTES_MAX, AGE_MAX, now) {
-            let (from, to) = (tombstone.from.0, tombstone.to.0);
+        self.enforce_on(&mut self.outbox(), batch, now);
+    }
+
+    fn enforce_on(&self, outbox: &mut Outbox, batch: &mut Batch, now: Timestamp) {
+        let is_first = outbox.tombstones() == 0;
+        let Some(tombstone) = outbox.enforce(batch, self.limits.bytes, self.limits.age, now) else { return };
+        if is_first {
+            let OutboxLimits { bytes, age } = self.limits;
+            let oldest = tombstone.to.0;
             tracing::warn!(
-                from,
-                to,
-                reason = tombstone.reason.as_str(),
-                "frames dropped: a parent has been away too long"
+                bytes,
+                ?age,
+                through = oldest,
+                "outbox is full, oldest frames are dropped: a parent is away"
             );
         }
     }
@@ -118,6 +133,11 @@ impl Outlet {
 
     pub(crate) fn published(&self) -> watch::Receiver<Sequence> {
         self.published.subscribe()
+    }
+
+    /// Returns the last sequence of the frames that were pushed before `before`.
+    pub(crate) fn last_before(&self, before: Timestamp) -> Sequence {
+        self.outbox().last_before(before)
     }
 
     /// Returns the last sequence that was done with for `parent` before the first that was not.

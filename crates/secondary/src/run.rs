@@ -7,7 +7,7 @@ use std::time::Duration;
 use firetower_api::{Common, Readiness, Reload, common, kept, monitor, query, reload_on_signal, serve, spans, tsdb};
 use firetower_daemon::{Clock, Ended, Listener, Surroundings, Tasks, blocking};
 use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Window};
-use firetower_relay::{ExposedKept, ExposedStatus, Identity, Link, Outlet, RelayMetrics};
+use firetower_relay::{ExposedKept, ExposedStatus, Identity, Link, OutboxLimits, Outlet, RelayMetrics};
 use firetower_scrape::{
     Buffers, Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, PageShapes, ScrapeMetrics,
     Scraper, Tls, discover,
@@ -90,7 +90,8 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let memory = Memory::of(topology.store_memory);
     let store = blocking(|| open_store(&data, block, memory, &surroundings))?;
     let parents: Vec<String> = datacenter.primaries.iter().map(|primary| primary.name.clone()).collect();
-    let outlet = Outlet::open(&store, &parents)?;
+    let limits = OutboxLimits { bytes: topology.outbox.bytes, age: topology.outbox.age };
+    let outlet = Outlet::open(&store, &parents, limits)?;
     let place = (&datacenter.region, &datacenter.name);
     let status = NodeStatus::silent(&node.name, Role::Secondary, place.0, place.1, http.local_address());
     let status = status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), clock.now());

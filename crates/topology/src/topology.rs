@@ -40,6 +40,10 @@ pub struct Topology {
     pub retention: Retention,
     /// Memory that each monitor's store may use, beside what it holds for each series, in bytes.
     pub store_memory: u64,
+    /// How much each monitor keeps for parents that are away.
+    pub outbox: OutboxLimits,
+    /// How much each monitor holds of what its children send.
+    pub inbox: InboxLimits,
     /// What runs on the nodes.
     pub services: Vec<Service>,
 }
@@ -141,6 +145,38 @@ impl Default for Retention {
         }
     }
 }
+
+/// How much a monitor keeps for parents that are away: past either limit the oldest frames go, counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxLimits {
+    /// Bytes of frames on its disk; at least one.
+    pub bytes: u64,
+    /// Age of frames; at least a window.
+    pub age: Duration,
+}
+
+impl Default for OutboxLimits {
+    fn default() -> OutboxLimits {
+        OutboxLimits { bytes: 1 << 30, age: Duration::from_secs(24 * 3600) }
+    }
+}
+
+/// How much a monitor holds of what its children send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InboxLimits {
+    /// Bytes of memory for frames that are being received, read or applied.
+    pub bytes: u64,
+}
+
+impl Default for InboxLimits {
+    /// Enough for a thousand children.
+    fn default() -> InboxLimits {
+        InboxLimits { bytes: 64 << 20 }
+    }
+}
+
+/// Least memory for frames that are being received, in bytes: a frame of some thousand rows fits, and 64 children.
+const INBOX_MIN: u64 = 4 << 20;
 
 /// Memory that a store may use unless said otherwise, in bytes.
 pub const STORE_MEMORY: u64 = 160 << 20;

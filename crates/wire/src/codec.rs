@@ -76,6 +76,12 @@ pub fn decode_frame(sequence: Sequence, weight: u64, kind: u32, payload: &[u8]) 
     Ok(Frame { sequence, weight, body })
 }
 
+/// Returns how many bytes a payload that begins like this takes when inflated, at most [`FRAME_BYTES_MAX`].
+pub fn inflated_bytes(start: &[u8]) -> usize {
+    let said = zstd::zstd_safe::get_frame_content_size(start).ok().flatten();
+    said.map_or(FRAME_BYTES_MAX, |said| usize::try_from(said).map_or(FRAME_BYTES_MAX, |said| said.min(FRAME_BYTES_MAX)))
+}
+
 fn inflate(payload: &[u8]) -> Result<Vec<u8>, Error> {
     let inflate_error = |source| Error::Inflate { source };
     let mut decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(inflate_error)?;

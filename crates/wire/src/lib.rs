@@ -25,12 +25,12 @@ mod serve;
 mod session;
 
 pub use codec::kept::{decode as decode_kept, encode as encode_kept};
-pub use codec::{decode_frame, encode_frame, kind};
+pub use codec::{decode_frame, encode_frame, inflated_bytes, kind};
 pub use dial::{DialOptions, Parent};
 pub use error::Error;
 pub use message::{
-    ChildControl, FrameDown, FrameUp, Heartbeat, Hello, HelloReply, Opening, ParentControl, Refusal, RefusalReason,
-    RowKeys, SealedFrame, decode_assignment, encode_assignment,
+    ChildControl, Features, FrameDown, FrameHead, FramePart, FrameUp, Heartbeat, Hello, HelloReply, Opening,
+    ParentControl, Refusal, RefusalReason, RowKeys, SealedFrame, decode_assignment, encode_assignment,
 };
 pub use prost::bytes::Bytes;
 pub use serve::{Accepted, ControlSession, FrameSession, Lane, Peer, serve};

@@ -6,6 +6,8 @@ use crate::error::Error;
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// Bytes of one message of a call: a frame that does not compress, and what is around it.
 pub const MESSAGE_BYTES_MAX: usize = FRAME_BYTES_MAX + (64 << 10);
+/// Bytes of a frame in one part of it.
+pub const PART_BYTES_MAX: usize = 64 << 10;
 /// Rows of one frame.
 pub const ROWS_MAX: usize = 1 << 18;
 /// Blocks of rows of one frame.

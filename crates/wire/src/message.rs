@@ -4,6 +4,7 @@ mod control;
 mod frames;
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use firetower_model::{
     Assignment, Claim, Generation, Incarnation, KeptLabels, Labels, NodeStatus, Role, RowId, Sequence, Timestamp,
@@ -57,6 +58,8 @@ pub enum FrameUp {
     RowKeys(RowKeys),
     /// One frame.
     Frame(SealedFrame),
+    /// The next part of a frame.
+    Part(FramePart),
 }
 
 /// What a parent says on `Live` and `Backlog`.
@@ -71,11 +74,25 @@ pub enum FrameDown {
     },
     /// It does not take this stream; the call ends.
     Refused(Refusal),
-    /// How many more bytes of frames it is ready to take.
+    /// How many more bytes it is ready to take on this stream.
     Credit {
         /// How many.
         bytes: u64,
+        /// How many it has taken so far.
+        taken: u64,
     },
+}
+
+/// What a side can do beside what every release can; what both can is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Features {
+    /// Frames in parts, credit, and old frames on `Backlog`.
+    pub lanes: bool,
+}
+
+impl Features {
+    /// Those of this release.
+    pub const OURS: Features = Features { lanes: true };
 }
 
 /// A child says who it is.
@@ -99,6 +116,8 @@ pub struct Hello {
     pub row_keys: u32,
     /// Sequences up to this one will not be sent to this parent.
     pub settled_through: Sequence,
+    /// What it can do.
+    pub features: Features,
 }
 
 /// A parent takes a child on.
@@ -120,6 +139,8 @@ pub struct HelloReply {
     pub wants_health_snapshot: bool,
     /// Raw samples in the frames of `applied`; `None` from an earlier release.
     pub applied_samples: Option<u64>,
+    /// What it can do.
+    pub features: Features,
 }
 
 /// A child lives.
@@ -142,6 +163,15 @@ pub struct Refusal {
     pub reason: RefusalReason,
     /// For people; cut at [`crate::limits::TEXT_BYTES_MAX`].
     pub text: String,
+    /// Not to come again before this is over.
+    pub retry_after: Duration,
+}
+
+impl Refusal {
+    /// Refuses for good, or until somebody has changed something.
+    pub fn new(reason: RefusalReason, text: impl Into<String>) -> Refusal {
+        Refusal { reason, text: text.into(), retry_after: Duration::ZERO }
+    }
 }
 
 /// Why a parent does not take a child, or a stream, on.
@@ -182,6 +212,8 @@ pub struct Opening {
     pub node: String,
     /// Life of its data directory.
     pub incarnation: Incarnation,
+    /// What it can do.
+    pub features: Features,
 }
 
 /// Keys of rows in order of their ids, without gaps: at most [`crate::limits::ROW_KEYS_MAX`] in one message.
@@ -191,6 +223,42 @@ pub struct RowKeys {
     pub first: RowId,
     /// Name, kept labels and job of each.
     pub keys: Vec<Labels>,
+}
+
+impl RowKeys {
+    /// Returns how many bytes they count against credit.
+    pub fn cost(&self) -> u64 {
+        self.keys.iter().map(RowKeys::cost_of).sum()
+    }
+
+    /// Returns how many bytes one key counts against credit.
+    pub fn cost_of(key: &Labels) -> u64 {
+        16 + key.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() as u64
+    }
+}
+
+/// All of a frame but its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHead {
+    /// Its place in the stream of the sender's incarnation.
+    pub sequence: Sequence,
+    /// How many raw samples it carries that no earlier frame did.
+    pub weight: u64,
+    /// What [`crate::kind`] returned.
+    pub kind: u32,
+    /// How many row keys, from id 0 on, the parent must have to apply it.
+    pub row_keys_needed: u32,
+    /// Bytes of its payload, at most [`crate::limits::FRAME_BYTES_MAX`].
+    pub size: u32,
+}
+
+/// A part of a frame; the parts of a frame follow each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FramePart {
+    /// Begins a frame; `None` in the parts after the first.
+    pub head: Option<FrameHead>,
+    /// The next bytes of its payload, at most [`crate::limits::PART_BYTES_MAX`].
+    pub content: Bytes,
 }
 
 /// A frame as it lies in the outbox: its payload is what [`crate::encode_frame`] returned.

@@ -26,7 +26,11 @@ const CONNECTIONS_MAX: usize = 4_096;
 /// Calls open at once on one connection; a child needs two.
 const CALLS_MAX: u32 = 16;
 /// How long a connection may take to its first call.
-const FIRST_CALL_LIMIT: Duration = Duration::from_secs(10);
+const FIRST_CALL_LIMIT: Duration = Duration::from_secs(8);
+/// Bytes that may be on their way on one call, and on one connection, before the parent has asked for more: what a child
+/// that keeps to no credit can make the parent hold, but for the one message that it is sending.
+const CALL_WINDOW_BYTES: u32 = 64 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 128 << 10;
 /// How long the calls of a connection may take to end after the parent was told to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 /// Between two pings on a connection, and for their answers: a dead child is found within 8 s.
@@ -133,6 +137,8 @@ async fn serve_connection(
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(CALLS_MAX)
+        .initial_stream_window_size(CALL_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));

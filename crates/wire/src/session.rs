@@ -31,6 +31,20 @@ impl<T: Message> Sender<T> {
         self.0.send(message.into_proto()?).await.map_err(|_| Error::Ended { call: T::CALL })
     }
 
+    /// Tells whether a message would be queued at once.
+    pub fn has_room(&self) -> bool {
+        self.0.capacity() > 0
+    }
+
+    /// Waits until a message would be queued at once, or the call has ended.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if it is dropped.
+    pub async fn room(&self) {
+        // One that has ended has room for nothing: sending says so.
+        let _ = self.0.reserve().await;
+    }
+
     /// Waits until the far side takes no more messages.
     ///
     /// # Cancel safety

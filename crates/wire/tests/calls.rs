@@ -10,10 +10,11 @@ use firetower_model::{
     Account, Assignment, Body, Claim, Coverage, DropReason, DroppedLabel, Generation, HealthCounts, Incarnation,
     KeptLabels, Labels, NodeStatus, Role, RowId, Sequence, Target, Timestamp, Tombstone, Watermark,
 };
+use firetower_wire::limits::PART_BYTES_MAX;
 use firetower_wire::{
-    Accepted, ChildControl, ControlSession, DialOptions, Error, FrameDown, FrameSession, FrameUp, Heartbeat, Hello,
-    HelloReply, Lane, Opening, Parent, ParentControl, Refusal, RefusalReason, RowKeys, SealedFrame, decode_frame,
-    encode_frame, kind, serve,
+    Accepted, ChildControl, ControlSession, DialOptions, Error, Features, FrameDown, FrameHead, FramePart,
+    FrameSession, FrameUp, Heartbeat, Hello, HelloReply, Lane, Opening, Parent, ParentControl, Refusal, RefusalReason,
+    RowKeys, SealedFrame, decode_frame, encode_frame, kind, serve,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -78,11 +79,12 @@ fn hello() -> Hello {
         highest_sequence: Sequence(41),
         row_keys: 3,
         settled_through: Sequence(29),
+        features: Features::OURS,
     }
 }
 
 fn opening() -> Opening {
-    Opening { node: "dub-s0".into(), incarnation: INCARNATION }
+    Opening { node: "dub-s0".into(), incarnation: INCARNATION, features: Features::OURS }
 }
 
 fn reply() -> HelloReply {
@@ -95,6 +97,7 @@ fn reply() -> HelloReply {
         applied: vec![Sequence(1)..=Sequence(30), Sequence(33)..=Sequence(41)],
         wants_health_snapshot: true,
         applied_samples: Some(0),
+        features: Features::OURS,
     }
 }
 
@@ -199,7 +202,10 @@ async fn frames_go_up_as_they_are_and_acknowledgements_come_down() {
             payload: encode_frame(&body).unwrap().into(),
         };
         let keys = RowKeys { first: RowId(2), keys: vec![Labels::new([("__name__", "up"), ("job", "node")])] };
-        for said in [FrameUp::RowKeys(keys), FrameUp::Frame(frame)] {
+        let head = FrameHead { sequence: Sequence(11), weight: 7, kind: 1, row_keys_needed: 2, size: 70_000 };
+        let first = FramePart { head: Some(head), content: vec![1; PART_BYTES_MAX].into() };
+        let rest = FramePart { head: None, content: vec![2; 70_000 - PART_BYTES_MAX].into() };
+        for said in [FrameUp::RowKeys(keys), FrameUp::Frame(frame), FrameUp::Part(first), FrameUp::Part(rest)] {
             up.send(said.clone()).await.unwrap();
             let heard = session.receiver.next().await.unwrap();
             assert_eq!(heard, Some(said));
@@ -211,8 +217,11 @@ async fn frames_go_up_as_they_are_and_acknowledgements_come_down() {
         for said in [
             FrameDown::Acknowledged(vec![Sequence(1)..=Sequence(8), Sequence(10)..=Sequence(10)]),
             FrameDown::NeedRowKeys { from: RowId(2) },
-            FrameDown::Credit { bytes: 5 },
-            FrameDown::Refused(Refusal { reason: RefusalReason::Superseded, text: "é".into() }),
+            FrameDown::Credit { bytes: 5, taken: 70_000 },
+            FrameDown::Refused(Refusal {
+                retry_after: Duration::from_millis(1_500),
+                ..Refusal::new(RefusalReason::Superseded, "é")
+            }),
         ] {
             session.sender.send(said.clone()).await.unwrap();
             assert_eq!(down.next().await.unwrap(), Some(said));
@@ -226,7 +235,7 @@ async fn a_refused_child_hears_why_and_the_call_ends() {
     let mut server = Server::start().await;
     let (up, mut down) = server.dial().await.control(hello()).await.unwrap();
     let session = server.next_control().await;
-    let refused = ParentControl::Refused(Refusal { reason: RefusalReason::WrongParent, text: "not mine".into() });
+    let refused = ParentControl::Refused(Refusal::new(RefusalReason::WrongParent, "not mine"));
     session.sender.send(refused.clone()).await.unwrap();
     drop(session);
     assert_eq!(down.next().await.unwrap(), Some(refused));

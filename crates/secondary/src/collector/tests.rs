@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use firetower_model::{Budget, CrossSum, Labels};
+use firetower_relay::OutboxLimits;
 use firetower_scrape::{PageCounts, Read};
 use firetower_store::Options;
 
@@ -8,6 +9,7 @@ use super::*;
 use crate::window::rows;
 
 const WINDOW: Duration = Duration::from_secs(15);
+const LIMITS: OutboxLimits = OutboxLimits { bytes: 1 << 30, age: Duration::from_secs(3_600) };
 const CONTAINERS: usize = 6;
 const NAMES: [&str; 5] = [
     "container_cpu_usage_seconds_total",
@@ -32,7 +34,7 @@ impl Fleet {
         let directory = tempfile::tempdir().unwrap();
         let now = Timestamp::from_millis(1_700_000_010_000);
         let store = Store::open(directory.path(), &Options::new(now, 7)).unwrap();
-        let outlet = Outlet::open(&store, &["dub-p0".to_owned()]).unwrap();
+        let outlet = Outlet::open(&store, &["dub-p0".to_owned()], LIMITS).unwrap();
         let place = Place {
             node: "dub-s0".into(),
             datacenter: "dub".into(),

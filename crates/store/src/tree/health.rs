@@ -79,13 +79,17 @@ impl HealthBook {
 }
 
 impl Store {
-    /// Applies a report unless one as new of the same reporter was; returns whether it was applied.
+    /// Applies a report unless one as new of the same reporter was, or a newer one than a snapshot; returns whether it was
+    /// applied.
     ///
     /// A snapshot replaces all that the reporter had said. Where two reporters speak of one target, as when it moves
     /// between them, the later check holds. Targets that are online are only counted.
     pub fn put_health(&self, batch: &mut Batch, report: &HealthReport) -> bool {
         let mut book = self.tree.health.write().expect(UNPOISONED);
-        if book.reporters.get(&report.reporter).is_some_and(|known| report.version <= known.version) {
+        // A snapshot is the sum of the changes up to its version, of which some may have been overtaken by the last.
+        let is_known =
+            |known: &Reporter| report.version < known.version || report.version == known.version && !report.is_snapshot;
+        if book.reporters.get(&report.reporter).is_some_and(is_known) {
             return false;
         }
         if report.is_snapshot {

@@ -349,6 +349,12 @@ impl Outbox {
         self.parents.keys().map(String::as_str)
     }
 
+    /// Returns how many tombstones are queued for at least one parent: one at most.
+    pub fn tombstones(&self) -> u64 {
+        let first = self.entries.first_key_value();
+        u64::from(first.is_some_and(|(_, entry)| entry.kind != Kind::Frame))
+    }
+
     /// Returns how many frames and tombstones are queued for at least one parent.
     pub fn frames(&self) -> u64 {
         self.entries.len() as u64

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::nodes::{Tier, Used, check_address};
 use super::{
-    Checked, Datacenter, Defaults, Instance, Profile, Region, Retention, RowBudget, STORE_MEMORY, Service, Topology,
-    parse_store_memory,
+    Checked, Datacenter, Defaults, INBOX_MIN, InboxLimits, Instance, OutboxLimits, Profile, Region, Retention,
+    RowBudget, STORE_MEMORY, Service, Topology, parse_store_memory,
 };
 use crate::complaint::Complaint;
 use crate::scrape_config::{LIMIT_KEYS, ScrapeDefaults, read_scrape_configs};
@@ -15,7 +15,7 @@ use crate::yaml::{self, Node, Value};
 /// The version of the file's format that this release reads.
 const VERSION: &str = "1";
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "firetower",
     "defaults",
     "external_labels",
@@ -27,6 +27,8 @@ const KEYS: [&str; 15] = [
     "promote",
     "retention",
     "store_memory",
+    "outbox",
+    "inbox",
     "services",
     "rule_files",
     "alerting",
@@ -86,6 +88,8 @@ fn read_topology(walk: &mut Walk<'_>, tree: &Node) -> Topology {
         promote: fields.texts(walk, "promote"),
         retention: read_retention(walk, &fields),
         store_memory: memory.unwrap_or(STORE_MEMORY),
+        outbox: read_outbox(walk, &fields, defaults.window),
+        inbox: read_inbox(walk, &fields),
         services: services.iter().map(|item| read_service(walk, item, &mut used, &regions)).collect(),
         regions,
     }
@@ -218,6 +222,34 @@ fn read_retention(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Retention {
         }
     }
     Retention { raw, five_minutes, one_hour, bytes: fields.size(walk, "bytes").unwrap_or(ours.bytes) }
+}
+
+fn read_outbox(walk: &mut Walk<'_>, fields: &Fields<'_>, window: Duration) -> OutboxLimits {
+    let ours = OutboxLimits::default();
+    let Some(node) = fields.get("outbox") else { return ours };
+    let fields = Fields::new(walk, node, "outbox", &["bytes", "age"], |_| None);
+    let limits = OutboxLimits {
+        bytes: fields.size(walk, "bytes").unwrap_or(ours.bytes),
+        age: fields.duration(walk, "age").unwrap_or(ours.age),
+    };
+    if limits.bytes == 0 {
+        walk.complain(fields.place_of("bytes"), "an outbox of 0 bytes could send nothing");
+    }
+    if limits.age < window {
+        walk.complain(fields.place_of("age"), "an outbox must keep frames for a window at least");
+    }
+    limits
+}
+
+fn read_inbox(walk: &mut Walk<'_>, fields: &Fields<'_>) -> InboxLimits {
+    let ours = InboxLimits::default();
+    let Some(node) = fields.get("inbox") else { return ours };
+    let fields = Fields::new(walk, node, "inbox", &["bytes"], |_| None);
+    let bytes = fields.size(walk, "bytes").unwrap_or(ours.bytes);
+    if bytes < INBOX_MIN {
+        walk.complain(fields.place_of("bytes"), "an inbox needs 4MiB at least: frames of some thousand rows must fit");
+    }
+    InboxLimits { bytes }
 }
 
 fn read_service(walk: &mut Walk<'_>, item: &Node, used: &mut Used, regions: &[Region]) -> Service {

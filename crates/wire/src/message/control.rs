@@ -12,7 +12,9 @@ use crate::codec::{kept, labels};
 use crate::error::Error;
 use crate::limits::{NAME_BYTES_MAX, TARGETS_MAX, URL_BYTES_MAX, cut_text, text_within, within};
 use crate::message::frames::{ranges_from_proto, ranges_to_proto};
-use crate::message::{ChildControl, Heartbeat, Hello, HelloReply, Message, ParentControl, Refusal, RefusalReason};
+use crate::message::{
+    ChildControl, Features, Heartbeat, Hello, HelloReply, Message, ParentControl, Refusal, RefusalReason,
+};
 use crate::proto;
 use crate::proto::refused::Reason;
 use crate::proto::{child_control, parent_control};
@@ -70,7 +72,7 @@ impl Message for ParentControl {
                 parent_control::Content::Assignment(assignment_to_proto(assignment)?)
             }
             ParentControl::KeptLabels(labels) => parent_control::Content::KeptLabels(kept::to_proto(&labels)?),
-            ParentControl::Credit { bytes } => parent_control::Content::Credit(proto::Credit { bytes }),
+            ParentControl::Credit { bytes } => parent_control::Content::Credit(proto::Credit { bytes, taken: 0 }),
         };
         Ok(proto::ParentControl { content: Some(content) })
     }
@@ -100,7 +102,16 @@ fn hello_to_proto(hello: Hello) -> proto::Hello {
         highest_sequence: hello.highest_sequence.0,
         row_keys: hello.row_keys,
         settled_through: hello.settled_through.0,
+        features: Some(features_to_proto(hello.features)),
     }
+}
+
+pub(super) fn features_to_proto(features: Features) -> proto::Features {
+    proto::Features { lanes: features.lanes }
+}
+
+pub(super) fn features_from_proto(read: Option<proto::Features>) -> Features {
+    Features { lanes: read.is_some_and(|read| read.lanes) }
 }
 
 fn claim_to_proto(claim: Claim) -> proto::Claim {
@@ -122,6 +133,7 @@ fn hello_from_proto(read: proto::Hello) -> Result<Hello, Error> {
         highest_sequence: Sequence(read.highest_sequence),
         row_keys: read.row_keys,
         settled_through: Sequence(read.settled_through),
+        features: features_from_proto(read.features),
     })
 }
 
@@ -135,6 +147,7 @@ fn reply_to_proto(reply: HelloReply) -> proto::HelloReply {
         applied: Some(ranges_to_proto(&reply.applied)),
         wants_health_snapshot: reply.wants_health_snapshot,
         applied_samples: reply.applied_samples,
+        features: Some(features_to_proto(reply.features)),
     }
 }
 
@@ -148,6 +161,7 @@ fn reply_from_proto(read: proto::HelloReply) -> Result<HelloReply, Error> {
         applied: ranges_from_proto(read.applied)?,
         wants_health_snapshot: read.wants_health_snapshot,
         applied_samples: read.applied_samples,
+        features: features_from_proto(read.features),
     })
 }
 
@@ -160,7 +174,8 @@ pub(super) fn refusal_to_proto(refusal: Refusal) -> proto::Refused {
         RefusalReason::Malformed => Reason::Malformed,
         RefusalReason::Unknown => Reason::Unspecified,
     };
-    proto::Refused { reason: reason.into(), text: cut_text(&refusal.text) }
+    let retry_after_ms = u32::try_from(refusal.retry_after.as_millis()).unwrap_or(u32::MAX);
+    proto::Refused { reason: reason.into(), text: cut_text(&refusal.text), retry_after_ms }
 }
 
 pub(super) fn refusal_from_proto(read: proto::Refused) -> Refusal {
@@ -172,7 +187,7 @@ pub(super) fn refusal_from_proto(read: proto::Refused) -> Refusal {
         Ok(Reason::Malformed) => RefusalReason::Malformed,
         Ok(Reason::Unspecified) | Err(_) => RefusalReason::Unknown,
     };
-    Refusal { reason, text: cut_text(&read.text) }
+    Refusal { reason, text: cut_text(&read.text), retry_after: Duration::from_millis(read.retry_after_ms.into()) }
 }
 
 fn assignment_to_proto(assignment: Assignment) -> Result<proto::Assignment, Error> {

@@ -7,9 +7,9 @@ use firetower_model::{RowId, Sequence};
 use crate::codec::labels;
 use crate::codec::status::{incarnation_from_proto, incarnation_to_proto};
 use crate::error::Error;
-use crate::limits::{NAME_BYTES_MAX, RANGES_MAX, ROW_KEYS_MAX, text_within, within};
-use crate::message::control::{refusal_from_proto, refusal_to_proto};
-use crate::message::{FrameDown, FrameUp, Message, Opening, RowKeys, SealedFrame};
+use crate::limits::{FRAME_BYTES_MAX, NAME_BYTES_MAX, PART_BYTES_MAX, RANGES_MAX, ROW_KEYS_MAX, text_within, within};
+use crate::message::control::{features_from_proto, features_to_proto, refusal_from_proto, refusal_to_proto};
+use crate::message::{FrameDown, FrameHead, FramePart, FrameUp, Message, Opening, RowKeys, SealedFrame};
 use crate::proto;
 use crate::proto::{frame_down, frame_up};
 
@@ -23,6 +23,7 @@ impl Message for FrameUp {
             FrameUp::Opening(opening) => frame_up::Content::Opening(proto::Opening {
                 node: opening.node,
                 incarnation: Some(incarnation_to_proto(opening.incarnation)),
+                features: Some(features_to_proto(opening.features)),
             }),
             FrameUp::RowKeys(row_keys) => frame_up::Content::RowKeys(row_keys_to_proto(&row_keys)?),
             FrameUp::Frame(frame) => frame_up::Content::Frame(proto::Frame {
@@ -32,6 +33,7 @@ impl Message for FrameUp {
                 row_keys_needed: frame.row_keys_needed,
                 payload: frame.payload,
             }),
+            FrameUp::Part(part) => frame_up::Content::Part(part_to_proto(part)),
         };
         Ok(proto::FrameUp { content: Some(content) })
     }
@@ -42,6 +44,7 @@ impl Message for FrameUp {
             frame_up::Content::Opening(opening) => FrameUp::Opening(Opening {
                 node: text_within("node", opening.node, NAME_BYTES_MAX)?,
                 incarnation: incarnation_from_proto(opening.incarnation)?,
+                features: features_from_proto(opening.features),
             }),
             frame_up::Content::RowKeys(row_keys) => FrameUp::RowKeys(row_keys_from_proto(&row_keys)?),
             frame_up::Content::Frame(frame) => FrameUp::Frame(SealedFrame {
@@ -51,6 +54,7 @@ impl Message for FrameUp {
                 row_keys_needed: frame.row_keys_needed,
                 payload: frame.payload,
             }),
+            frame_up::Content::Part(part) => FrameUp::Part(part_from_proto(part)?),
         }))
     }
 }
@@ -67,7 +71,7 @@ impl Message for FrameDown {
             }
             FrameDown::NeedRowKeys { from } => frame_down::Content::NeedRowKeys(proto::NeedRowKeys { from_id: from.0 }),
             FrameDown::Refused(refusal) => frame_down::Content::Refused(refusal_to_proto(refusal)),
-            FrameDown::Credit { bytes } => frame_down::Content::Credit(proto::Credit { bytes }),
+            FrameDown::Credit { bytes, taken } => frame_down::Content::Credit(proto::Credit { bytes, taken }),
         };
         Ok(proto::FrameDown { content: Some(content) })
     }
@@ -80,9 +84,33 @@ impl Message for FrameDown {
             }
             frame_down::Content::NeedRowKeys(need) => FrameDown::NeedRowKeys { from: RowId(need.from_id) },
             frame_down::Content::Refused(refused) => FrameDown::Refused(refusal_from_proto(refused)),
-            frame_down::Content::Credit(credit) => FrameDown::Credit { bytes: credit.bytes },
+            frame_down::Content::Credit(credit) => FrameDown::Credit { bytes: credit.bytes, taken: credit.taken },
         }))
     }
+}
+
+fn part_to_proto(part: FramePart) -> proto::FramePart {
+    let head = |head: FrameHead| proto::Frame {
+        sequence: head.sequence.0,
+        weight: head.weight,
+        kind: head.kind,
+        row_keys_needed: head.row_keys_needed,
+        ..proto::Frame::default()
+    };
+    proto::FramePart { head: part.head.map(head), size: part.head.map_or(0, |head| head.size), content: part.content }
+}
+
+fn part_from_proto(read: proto::FramePart) -> Result<FramePart, Error> {
+    within("part of a frame", read.content.len(), PART_BYTES_MAX)?;
+    within("frame", read.size as usize, FRAME_BYTES_MAX)?;
+    let head = |head: proto::Frame| FrameHead {
+        sequence: Sequence(head.sequence),
+        weight: head.weight,
+        kind: head.kind,
+        row_keys_needed: head.row_keys_needed,
+        size: read.size,
+    };
+    Ok(FramePart { head: read.head.map(head), content: read.content })
 }
 
 fn row_keys_to_proto(row_keys: &RowKeys) -> Result<proto::RowKeys, Error> {

@@ -1,0 +1,8 @@
+//! The relay over real connections.
+
+// A test may panic; the configured exception does not reach its own functions outside of `#[test]`.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+mod crowd;
+mod delivery;
