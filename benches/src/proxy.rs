@@ -170,8 +170,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, direction: &Direc
     let (sender, mut arriving) = mpsc::unbounded_channel::<Vec<u8>>();
     let read = async {
         let mut piece = [0; PIECE_BYTES];
-        loop {
-            let Ok(count @ 1..) = from.read(&mut piece).await else { break };
+        while let Ok(count @ 1..) = from.read(&mut piece).await {
             let Ok(room) = Arc::clone(&direction.room).acquire_many_owned(count as u32).await else { break };
             let piece = Piece { bytes: piece[..count].to_vec(), to: sender.clone(), _room: room };
             if direction.pieces.send(piece).is_err() {

@@ -119,6 +119,9 @@ impl Account {
     }
 }
 
+/// By parent and child: the raw samples that the parent has applied, and those that the child counts as delivered.
+pub type Received = BTreeMap<(String, String), (u64, Option<u64>)>;
+
 /// Asks one process.
 #[derive(Clone, Debug)]
 pub struct Answers {
@@ -237,12 +240,11 @@ impl Answers {
         dropped.iter().map(|one| read(one).with_context(|| format!("dropped label {one}"))).collect()
     }
 
-    /// Returns what each parent says that it has applied from its children, by parent and child: the raw samples applied,
-    /// and those that the child counts as delivered.
+    /// Returns what each parent says that it has applied from its children.
     ///
     /// # Errors
     /// If there is no status.
-    pub fn received(&self) -> Result<BTreeMap<(String, String), (u64, Option<u64>)>> {
+    pub fn received(&self) -> Result<Received> {
         let status = self.json("/api/v1/status")?;
         let mut received = BTreeMap::new();
         find_received(&status, &mut received);
@@ -347,7 +349,7 @@ fn find_accounts(value: &Value, place: &str, found: &mut Vec<Account>) {
     }
 }
 
-fn find_received(value: &Value, found: &mut BTreeMap<(String, String), (u64, Option<u64>)>) {
+fn find_received(value: &Value, found: &mut Received) {
     if let (Some(node), Some(children)) = (value["node"].as_str(), value["received"].as_array()) {
         for child in children {
             if let (Some(name), Some(applied)) = (child["child"].as_str(), child["applied"].as_u64()) {

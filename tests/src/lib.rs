@@ -16,7 +16,7 @@ mod site;
 mod tree;
 mod wait;
 
-pub use answers::{Account, Answers, Coverage, Dropped, Point, RawSeries, Row, RowKey, Rows, encode};
+pub use answers::{Account, Answers, Coverage, Dropped, Point, RawSeries, Received, Row, RowKey, Rows, encode};
 pub use binaries::{firetower, fleet};
 pub use expect::{Grid, check_account, check_coverage, check_few_lost, check_rows, expected_rows, without};
 pub use name_server::NameServer;

@@ -17,7 +17,7 @@ pub(crate) const FIRST_LIMIT: Duration = Duration::from_secs(5);
 /// Messages to a child that wait; a child that does not read them is cut off.
 pub(crate) const OUT_MAX: usize = 64;
 /// How long a child may take to read what it is told, until it is cut off.
-pub(crate) const SAY_LIMIT: Duration = Duration::from_secs(8);
+const SAY_LIMIT: Duration = Duration::from_secs(8);
 
 /// Serves one `Control` call until it ends.
 pub(crate) async fn serve_control(
