@@ -1,4 +1,5 @@
-//! What every process of the tree is handed from outside: clock, randomness, connections, names, tasks, signals, telemetry.
+//! What every process of the tree is handed from outside: clock, randomness, connections and who may make them, names,
+//! tasks, signals, telemetry.
 //!
 //! Roles take these as parameters and never reach for the system's own, so that a test can pass simulated ones.
 //! Nothing here knows what a monitor does.
@@ -17,6 +18,7 @@ mod clock;
 mod names;
 mod net;
 mod random;
+mod security;
 mod signal;
 mod surroundings;
 mod tasks;
@@ -26,8 +28,11 @@ pub use backoff::Backoff;
 pub use blocking::blocking;
 pub use clock::Clock;
 pub use names::{NameRecord, Names};
-pub use net::{Connector, Io, Listener, Stream};
+pub use net::{Connector, Io, Listener, Peer, Stream};
 pub use random::Random;
+pub use security::{
+    CertificateFiles, Port, Security, SecurityError, SecurityFamily, SecurityLine, TokenFiles, certificate_end,
+};
 pub use signal::{ReloadSignal, stop_signal};
 pub use surroundings::Surroundings;
 pub use tasks::{Ended, Tasks};

@@ -20,6 +20,27 @@ pub type Stream = Box<dyn Io>;
 
 type Connecting = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 
+/// Who is on the far side of a connection, as the transport knows it; what a message says of its sender is another matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where the connection comes from, `host:port`.
+    pub address: String,
+    /// The names that its certificate proves; `None` on a connection without.
+    pub names: Option<Arc<[String]>>,
+}
+
+impl Peer {
+    /// Returns the peer of a connection without certificates.
+    pub fn at(address: impl Into<String>) -> Peer {
+        Peer { address: address.into(), names: None }
+    }
+
+    /// Tells whether it may be `node`: its certificate says so, or there are no certificates here.
+    pub fn may_be(&self, node: &str) -> bool {
+        self.names.as_ref().is_none_or(|names| names.iter().any(|name| name == node))
+    }
+}
+
 /// How long to rest after `accept` failed, as it does while file descriptors are short.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -60,9 +81,10 @@ impl fmt::Debug for Connector {
     }
 }
 
-type Accepting<'a> = Pin<Box<dyn Future<Output = io::Result<(Stream, String)>> + Send + 'a>>;
+pub(crate) type Accepting<'a> = Pin<Box<dyn Future<Output = io::Result<(Stream, Peer)>> + Send + 'a>>;
 
-trait Accept: Send {
+/// Takes connections one after the other; none is lost if a future is dropped.
+pub(crate) trait Accept: Send {
     fn accept(&mut self) -> Accepting<'_>;
 }
 
@@ -71,7 +93,7 @@ impl Accept for TcpListener {
         Box::pin(async {
             let (stream, peer) = TcpListener::accept(self).await?;
             stream.set_nodelay(true)?;
-            Ok((Box::new(stream) as Stream, peer.to_string()))
+            Ok((Box::new(stream) as Stream, Peer::at(peer.to_string())))
         })
     }
 }
@@ -93,16 +115,21 @@ impl Listener {
         Ok(Listener { accept: Box::new(listener), address })
     }
 
+    /// Puts `wrap` between this listener and whoever takes its connections.
+    pub(crate) fn map(self, wrap: impl FnOnce(Box<dyn Accept>) -> Box<dyn Accept>) -> Listener {
+        Listener { accept: wrap(self.accept), address: self.address }
+    }
+
     /// Returns the `host:port` that it listens on.
     pub fn local_address(&self) -> &str {
         &self.address
     }
 
-    /// Takes the next connection, with the peer's address. Failures to accept are logged and tried again.
+    /// Takes the next connection, with who is at its far end. Failures to accept are logged and tried again.
     ///
     /// # Cancel safety
     /// No connection is lost if it is dropped.
-    pub async fn accept(&mut self) -> (Stream, String) {
+    pub async fn accept(&mut self) -> (Stream, Peer) {
         loop {
             match self.accept.accept().await {
                 Ok(accepted) => return accepted,
@@ -123,13 +150,13 @@ impl fmt::Debug for Listener {
 
 impl axum::serve::Listener for Listener {
     type Io = Stream;
-    type Addr = String;
+    type Addr = Peer;
 
-    async fn accept(&mut self) -> (Stream, String) {
+    async fn accept(&mut self) -> (Stream, Peer) {
         Listener::accept(self).await
     }
 
-    fn local_addr(&self) -> io::Result<String> {
-        Ok(self.address.clone())
+    fn local_addr(&self) -> io::Result<Peer> {
+        Ok(Peer::at(self.address.clone()))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use firetower_daemon::{Listener, Stream};
+use firetower_daemon::{Listener, Peer, Stream};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -36,15 +36,6 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 /// Between two pings on a connection, and for their answers: a dead child is found within 8 s.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Who is on the far side, as the transport knows it; what a message says of its sender is another matter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Where the connection comes from, `host:port`.
-    pub address: String,
-    /// The name that its certificate proves; `None` on a connection without.
-    pub name: Option<String>,
-}
 
 /// Which frames a stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,8 +94,8 @@ pub async fn serve(mut listener: Listener, accepted: mpsc::Sender<Accepted>, can
             biased;
             () = cancel.cancelled() => break,
             Some(ended) = connections.join_next(), if !connections.is_empty() => log_panic(ended),
-            (stream, address) = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
-                connections.spawn(serve_connection(stream, address, accepted.clone(), cancel.clone()));
+            (stream, peer) = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
+                connections.spawn(serve_connection(stream, peer, accepted.clone(), cancel.clone()));
             }
         }
     }
@@ -120,14 +111,8 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn serve_connection(
-    stream: Stream,
-    address: String,
-    accepted: mpsc::Sender<Accepted>,
-    cancel: CancellationToken,
-) {
+async fn serve_connection(stream: Stream, peer: Peer, accepted: mpsc::Sender<Accepted>, cancel: CancellationToken) {
     let has_called = Arc::new(AtomicBool::new(false));
-    let peer = Peer { address, name: None };
     let calls = Calls { peer: peer.clone(), accepted, has_called: has_called.clone() };
     let service = TreeServer::new(calls)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)

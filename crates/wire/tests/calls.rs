@@ -155,7 +155,7 @@ async fn a_child_is_taken_on_and_gets_its_targets() {
     let mut server = Server::start().await;
     let (up, mut down) = server.dial().await.control(hello()).await.unwrap();
     let mut session = server.next_control().await;
-    assert!(session.peer.address.starts_with("127.0.0.1:") && session.peer.name.is_none());
+    assert!(session.peer.address.starts_with("127.0.0.1:") && session.peer.names.is_none());
     assert_eq!(session.receiver.next().await.unwrap(), Some(ChildControl::Hello(hello())));
 
     for said in [

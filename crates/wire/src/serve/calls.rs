@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use firetower_daemon::Peer;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -12,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::message::Message;
 use crate::proto;
 use crate::proto::tree_server::Tree;
-use crate::serve::{Accepted, ControlSession, FrameSession, Lane, Peer};
+use crate::serve::{Accepted, ControlSession, FrameSession, Lane};
 use crate::session::{QUEUE_MESSAGES_MAX, Receiver, Sender};
 
 type Down<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
