@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::inbound::{Inbound, SessionId};
 use crate::inbox::{FIRST_BYTES, Inbox, Room};
 use crate::metrics::{RelayMetrics, peer};
-use crate::session::{FIRST_LIMIT, OUT_MAX, hand, say};
+use crate::session::{FIRST_LIMIT, OUT_MAX, hand, say, unproven};
 
 /// How often a child that waits for room hears that it is not forgotten.
 const COMFORT_EVERY: Duration = Duration::from_secs(2);
@@ -50,6 +50,9 @@ impl Intake {
         let first = timeout(FIRST_LIMIT, call.receiver.next()).await;
         let first = first.map_err(|_| Error::Silent { what: "opening", limit: FIRST_LIMIT })??;
         let Some(FrameUp::Opening(opening)) = first else { return Err(Error::Ended { call: "frames" }) };
+        if let Some(refusal) = unproven(&call.peer, &opening.node, &self.metrics) {
+            return say(&call.sender, FrameDown::Refused(refusal)).await;
+        }
         let (out, to_send) = mpsc::channel(OUT_MAX);
         let keeper = match call.lane {
             Lane::Live => self.fresh,

@@ -221,7 +221,8 @@ pub async fn keep<P: Parent>(
                 let (session, cancel) = (SessionId(next_session), cancel.clone());
                 match call {
                     Accepted::Control(call) => {
-                        sessions.spawn(serve_control(call, session, to_keeper.clone(), cancel));
+                        let (keeper, metrics) = (to_keeper.clone(), intake.metrics.clone());
+                        sessions.spawn(serve_control(call, session, keeper, metrics, cancel));
                     }
                     Accepted::Frames(call) => {
                         sessions.spawn(intake.clone().serve(call, session, cancel));
@@ -377,10 +378,12 @@ impl<P: Parent> Keeper<P> {
     ) -> ParentControl {
         if let Err(refusal) = self.parent.admit(&hello) {
             tracing::warn!(child = hello.node, text = refusal.text, "child refused");
+            self.metrics.refused_child(refusal.reason);
             return ParentControl::Refused(refusal);
         }
         if self.children.others(&hello.node) >= self.children_max {
             self.metrics.refused_children.inc();
+            self.metrics.refused_child(RefusalReason::Busy);
             let text = format!("there is room for {} children; inbox.bytes makes more", self.children_max);
             tracing::warn!(child = hello.node, text, "child refused");
             let refusal = Refusal::new(RefusalReason::Busy, text);
@@ -391,6 +394,7 @@ impl<P: Parent> Keeper<P> {
             Greeting::Superseded => {
                 let text = format!("{} has incarnation {}, a newer one has been here", hello.node, hello.incarnation);
                 tracing::warn!(child = hello.node, text, "child refused");
+                self.metrics.refused_child(RefusalReason::Superseded);
                 return ParentControl::Refused(Refusal::new(RefusalReason::Superseded, text));
             }
             Greeting::Newer { lost_frames, lost_weight } if lost_frames > 0 || lost_weight > 0 => {

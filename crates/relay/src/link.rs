@@ -106,6 +106,9 @@ impl Link {
                 Err(error) => error,
             };
             self.metrics.dial_failures.get_or_create(&peer(&self.parent)).inc();
+            if let Error::Refused { reason, .. } = error {
+                self.metrics.refused_by_parent(reason);
+            }
             tracing::warn!(parent = self.parent, address = self.address, error = %chain(&error), "link to parent failed");
             if started.elapsed() > BACKOFF.1 {
                 backoff.reset();

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use firetower_wire::RefusalReason;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,6 +14,15 @@ use prometheus_client::registry::Registry;
 pub struct Peer {
     /// Its name in the topology file.
     pub peer: String,
+}
+
+/// Which way a refusal went, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusalLabels {
+    /// `sent` to a child, or `received` from a parent.
+    pub direction: &'static str,
+    /// The word for why.
+    pub reason: &'static str,
 }
 
 /// What the relay counts, in both directions.
@@ -38,6 +48,8 @@ pub struct RelayMetrics {
     pub unknown_frames: Family<Peer, Counter>,
     /// Raw samples in applied frames.
     pub applied_samples: Family<Peer, Counter>,
+    /// Calls refused, in either direction.
+    pub refusals: Family<RefusalLabels, Counter>,
     /// Times that a child waited two seconds for room for a frame.
     pub room_waits: Family<Peer, Counter>,
     /// Children that were told to come again since there is no room for more.
@@ -74,7 +86,19 @@ impl RelayMetrics {
         );
         registry.register("firetower_relay_refused_children", "Children told to come again for want of room", refused);
         registry.register("firetower_relay_inbox_bytes", "Room that frames have that are received or applied", held);
+        let help = "Calls that were refused to a child (sent) or by a parent (received)";
+        registry.register("firetower_relay_refusals", help, metrics.refusals.clone());
         metrics
+    }
+
+    /// Counts a refusal sent to a child.
+    pub(crate) fn refused_child(&self, reason: RefusalReason) {
+        self.refusals.get_or_create(&RefusalLabels { direction: "sent", reason: reason.as_str() }).inc();
+    }
+
+    /// Counts a refusal received from a parent.
+    pub(crate) fn refused_by_parent(&self, reason: &'static str) {
+        self.refusals.get_or_create(&RefusalLabels { direction: "received", reason }).inc();
     }
 }
 

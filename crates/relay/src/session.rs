@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use firetower_daemon::chain;
+use firetower_daemon::{Peer, chain};
 use firetower_wire::message::Message;
-use firetower_wire::{ChildControl, ControlSession, Heartbeat, ParentControl, Sender};
+use firetower_wire::{ChildControl, ControlSession, Heartbeat, ParentControl, Refusal, RefusalReason, Sender};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::inbound::{Inbound, SessionId};
+use crate::metrics::RelayMetrics;
 
 /// How long a child may take to its first message.
 pub(crate) const FIRST_LIMIT: Duration = Duration::from_secs(5);
@@ -24,12 +25,13 @@ pub(crate) async fn serve_control(
     mut call: ControlSession,
     session: SessionId,
     keeper: mpsc::Sender<Inbound>,
+    metrics: RelayMetrics,
     cancel: CancellationToken,
 ) {
     let address = call.peer.address.clone();
     let ended = tokio::select! {
         () = cancel.cancelled() => Ok(()),
-        ended = control(&mut call, session, &keeper) => ended,
+        ended = control(&mut call, session, &keeper, &metrics) => ended,
     };
     let _ = keeper.send(Inbound::Gone { session }).await;
     if let Err(error) = ended {
@@ -37,10 +39,18 @@ pub(crate) async fn serve_control(
     }
 }
 
-async fn control(call: &mut ControlSession, session: SessionId, keeper: &mpsc::Sender<Inbound>) -> Result<(), Error> {
+async fn control(
+    call: &mut ControlSession,
+    session: SessionId,
+    keeper: &mpsc::Sender<Inbound>,
+    metrics: &RelayMetrics,
+) -> Result<(), Error> {
     let first = timeout(FIRST_LIMIT, call.receiver.next()).await;
     let first = first.map_err(|_| Error::Silent { what: "hello", limit: FIRST_LIMIT })??;
     let Some(ChildControl::Hello(hello)) = first else { return Err(Error::Ended { call: "control" }) };
+    if let Some(refusal) = unproven(&call.peer, &hello.node, metrics) {
+        return say(&call.sender, ParentControl::Refused(refusal)).await;
+    }
     let (out, mut to_send) = mpsc::channel(OUT_MAX);
     let (answer, answered) = oneshot::channel();
     hand(keeper, Inbound::Hello { session, hello, answer, out }).await?;
@@ -67,6 +77,19 @@ async fn control(call: &mut ControlSession, session: SessionId, keeper: &mpsc::S
             Some(message) = to_send.recv() => say(&call.sender, message).await?,
         }
     }
+}
+
+/// Refuses a child that claims to be `node` where its certificate does not prove it.
+pub(crate) fn unproven(peer: &Peer, node: &str, metrics: &RelayMetrics) -> Option<Refusal> {
+    if peer.may_be(node) {
+        return None;
+    }
+    let proven = peer.names.as_deref().unwrap_or_default().join(", ");
+    let (peer, claimed) = (&peer.address, node);
+    tracing::warn!(peer, claimed, proven, "child refused: its certificate does not name the node that it claims to be");
+    metrics.refused_child(RefusalReason::WrongIdentity);
+    let text = format!("this node's certificate is for {proven} and not for {node}: give it one of its own");
+    Some(Refusal::new(RefusalReason::WrongIdentity, text))
 }
 
 /// Tells a child something.

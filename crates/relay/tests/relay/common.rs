@@ -104,7 +104,11 @@ pub(crate) struct Above {
 
 /// Starts a parent that keeps its frames in `store`, and remembers in `applied` what it was told to apply.
 pub(crate) async fn start_parent(store: Store, applied: Applied, inbox_bytes: u64) -> Above {
-    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    start_parent_at(Listener::bind("127.0.0.1:0").await.unwrap(), store, applied, inbox_bytes)
+}
+
+/// The same at a listener.
+pub(crate) fn start_parent_at(listener: Listener, store: Store, applied: Applied, inbox_bytes: u64) -> Above {
     let (address, cancel) = (listener.local_address().to_owned(), CancellationToken::new());
     let (to_keeper, calls) = mpsc::channel(8);
     let serving = tokio::spawn(firetower_wire::serve(listener, to_keeper, cancel.clone()));

@@ -6,3 +6,4 @@
 mod common;
 mod crowd;
 mod delivery;
+mod identity;
