@@ -19,7 +19,7 @@
 use std::io;
 use std::time::Duration;
 
-use firetower_daemon::{Clock, Listener, Tasks};
+use firetower_daemon::{Clock, Listener, Security, Tasks};
 use tokio_util::sync::CancellationToken;
 
 mod collect;
@@ -50,11 +50,14 @@ pub struct Options {
     pub filesystem_timeout: Duration,
     /// How long answers under way may take once the agent is asked to stop.
     pub grace: Duration,
+    /// Who may ask.
+    pub security: Security,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { cpu_interval: CPU_INTERVAL, filesystem_timeout: FILESYSTEM_TIMEOUT, grace: GRACE }
+        let security = Security::none();
+        Options { cpu_interval: CPU_INTERVAL, filesystem_timeout: FILESYSTEM_TIMEOUT, grace: GRACE, security }
     }
 }
 
@@ -90,7 +93,8 @@ pub enum Error {
 pub async fn run(listener: Listener, clock: Clock, cancel: CancellationToken, options: Options) -> Result<(), Error> {
     let readings = Readings::new(options.filesystem_timeout);
     let address = listener.local_address().to_owned();
-    let pages = router(readings.clone());
+    let security = options.security;
+    let pages = security.protect(router(readings.clone(), security.clone()));
     tracing::info!(address, "agent listens");
 
     let mut tasks = Tasks::new();
@@ -99,6 +103,10 @@ pub async fn run(listener: Listener, clock: Clock, cancel: CancellationToken, op
             .with_graceful_shutdown(cancel.cancelled_owned())
             .await
             .map_err(|source| Error::Serve { address, source })
+    });
+    tasks.start("follow certificates and tokens", |cancel| async move {
+        security.follow(cancel).await;
+        Ok(())
     });
     tasks.start("cpu", |cancel| async move {
         readings.watch_cpu(clock, options.cpu_interval, cancel).await;

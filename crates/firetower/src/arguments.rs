@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use firetower_topology::{Retention, parse_duration, parse_store_memory};
 
+use crate::certs::DAYS;
+
 /// How much time a block of raw samples may cover.
 const BLOCK_LENGTHS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
 
@@ -43,6 +45,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: StoreCommand,
     },
+    /// Make a private authority, certificates for all monitors of a topology, and tokens
+    Certs(CertsArguments),
     /// Start a small tree of real processes on this host and show it
     Demo(DemoArguments),
     /// Run a program until standard input closes
@@ -94,6 +98,27 @@ pub(crate) struct ProcessArguments {
     pub stop_on_stdin_close: bool,
 }
 
+/// Of a process that is in no topology.
+#[derive(Debug, Args)]
+pub(crate) struct ProtectionArguments {
+    /// Answer by HTTPS with this certificate, PEM, and those between it and its authority
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Answer only to bearers of a token that is a line of this file; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    pub read_token_file: Vec<PathBuf>,
+}
+
+impl ProtectionArguments {
+    /// Tells whether there are any.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tls_cert.is_none() && self.read_token_file.is_empty()
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct SecondaryArguments {
     /// The topology file
@@ -110,6 +135,11 @@ pub(crate) struct SecondaryArguments {
     /// Where to answer HTTP
     #[arg(long, value_name = "HOST:PORT", requires = "standalone")]
     pub http: Option<String>,
+    #[command(flatten)]
+    pub protection: ProtectionArguments,
+    /// Let bearers of a token that is a line of this file reload it too; may be given more than once
+    #[arg(long, value_name = "FILE", requires = "standalone")]
+    pub operate_token_file: Vec<PathBuf>,
     /// How long to keep data
     #[arg(long, value_name = "raw=DURATION", requires = "standalone", value_parser = parse_retention)]
     pub retention: Option<Retention>,
@@ -128,6 +158,8 @@ pub(crate) struct AgentArguments {
     /// Where to answer HTTP
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:6140")]
     pub http: String,
+    #[command(flatten)]
+    pub protection: ProtectionArguments,
     /// How long stopping may take
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
     pub grace: Duration,
@@ -178,9 +210,21 @@ pub(crate) enum PageFormat {
 /// Whom to ask, and how to show the answer.
 #[derive(Debug, Args)]
 pub(crate) struct Ask {
-    /// The monitor to ask
-    #[arg(long, value_name = "URL", env = "FIRETOWER_URL", default_value = "http://127.0.0.1:6110")]
-    pub url: String,
+    /// The topology file: says where monitors answer, who signs their certificates, and where tokens lie
+    #[arg(long, value_name = "FILE", env = "FIRETOWER_TOPOLOGY")]
+    pub topology: Option<PathBuf>,
+    /// The monitor of the topology to ask; its first global aggregator if it is left out
+    #[arg(long, value_name = "NAME", requires = "topology", conflicts_with = "url")]
+    pub node: Option<String>,
+    /// The monitor to ask; without it and a topology http://127.0.0.1:6110
+    #[arg(long, value_name = "URL", env = "FIRETOWER_URL")]
+    pub url: Option<String>,
+    /// Believe the authorities of this file, PEM, in place of the topology's or the system's
+    #[arg(long, value_name = "FILE", env = "FIRETOWER_CA")]
+    pub ca: Option<PathBuf>,
+    /// Show the token that this file begins with, in place of the topology's
+    #[arg(long, value_name = "FILE", env = "FIRETOWER_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
     /// How to show the answer
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
@@ -250,6 +294,34 @@ pub(crate) struct AnalyzeArguments {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct CertsArguments {
+    /// The folder to write to; nothing in it is overwritten, unless --renew is given
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The topology file whose monitors get certificates
+    #[arg(long, value_name = "FILE")]
+    pub topology: PathBuf,
+    /// How many days the certificates are good for; the authority for ten years. With 0 they have ended already, for trials
+    #[arg(long, value_name = "COUNT", default_value_t = DAYS, value_parser = clap::value_parser!(u32).range(0..=3_650))]
+    pub days: u32,
+    /// Make all certificates and keys anew, with the authority that is in the folder; tokens stay
+    #[arg(long)]
+    pub renew: bool,
+    /// One more certificate, for something that answers by HTTPS and is no monitor, as an agent; may be given more than once
+    #[arg(long = "server", value_name = "NAME=HOST,HOST", value_parser = parse_server)]
+    pub servers: Vec<Server>,
+}
+
+/// What answers by HTTPS and is no monitor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// Its name, after which its files are called.
+    pub name: String,
+    /// Host names and addresses under which it is asked.
+    pub hosts: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// Stop by itself after this time, and fail unless every target was seen with full coverage
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
@@ -273,6 +345,16 @@ pub(crate) struct LeashArguments {
 fn parse_block(text: &str) -> Result<Duration, String> {
     let block = parse_duration(text)?;
     if BLOCK_LENGTHS.contains(&block) { Ok(block) } else { Err("a block covers from 1m to 1d".to_owned()) }
+}
+
+/// Reads `NAME=HOST,HOST`.
+fn parse_server(text: &str) -> Result<Server, String> {
+    let (name, hosts) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=HOST,HOST"))?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || !name.chars().all(is_plain) {
+        return Err(format!("the name {name:?} may hold letters, digits, \"-\", \"_\" and \".\" only"));
+    }
+    Ok(Server { name: name.to_owned(), hosts: hosts.split(',').map(str::to_owned).collect() })
 }
 
 /// Reads `raw=100y,5m=1y`: what is not named keeps its default, but no tier is shorter than the one before it.
@@ -338,6 +420,16 @@ mod tests {
         check("firetower check keys", None);
         check("firetower store analyze --data d --limit 5 -o json", None);
         check("firetower store analyze", Some(ErrorKind::MissingRequiredArgument));
+        check("firetower certs d --topology t.yaml --days 0 --server agent=127.0.0.1,localhost", None);
+        check("firetower certs d --topology t.yaml --days 4000", Some(ErrorKind::ValueValidation));
+        check("firetower certs d --topology t.yaml --server a/b=c", Some(ErrorKind::ValueValidation));
+        check("firetower certs d", Some(ErrorKind::MissingRequiredArgument));
+        check("firetower agent --tls-cert c.pem", Some(ErrorKind::MissingRequiredArgument));
+        check("firetower agent --tls-cert c.pem --tls-key k.pem --read-token-file t", None);
+        let operate = "firetower secondary --topology t.yaml --data d --operate-token-file t";
+        check(operate, Some(ErrorKind::MissingRequiredArgument));
+        check("firetower status --topology t.yaml --node dub-p0", None);
+        check("firetower status --node dub-p0", Some(ErrorKind::MissingRequiredArgument));
         check("firetower leash -- prometheus-node-exporter --web.listen-address=127.0.0.1:9100", None);
     }
 

@@ -37,7 +37,7 @@ fn check_topology(path: &Path) -> anyhow::Result<ExitCode> {
     for warning in &checked.warnings {
         eprintln!("warning: {warning}");
     }
-    for warning in found.iter().flat_map(|found| &found.warnings) {
+    for warning in found.iter().flat_map(|found| found.warnings.iter().chain(&found.missing)) {
         eprintln!("warning: {warning}");
     }
     let complaints: Vec<Complaint> = found.iter().flat_map(|found| found.complaints.iter().cloned()).collect();

@@ -18,13 +18,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use firetower_daemon::stop_signal;
+use firetower_topology::Topology;
 
-use crate::arguments::DemoArguments;
+use crate::arguments::{DemoArguments, Server};
+use crate::certs::make_missing;
 use crate::client::Client;
 use crate::load;
 use crate::output::print;
 use children::Children;
-use plan::Plan;
+use plan::{AGENT_JOB, Plan};
 use watch::Screen;
 
 /// How long the demo runs if it breaks something and nobody says how long.
@@ -65,16 +67,19 @@ pub(crate) fn demo(arguments: DemoArguments) -> anyhow::Result<ExitCode> {
 fn run(arguments: &DemoArguments, stop: &Stop) -> anyhow::Result<ExitCode> {
     let topology = load::topology(&arguments.topology)?;
     let folder = arguments.topology.parent().unwrap_or(Path::new(""));
+    make_certificates(&topology, folder)?;
     let plan = Plan::of(&topology, &arguments.topology, folder)?;
     if let Some(broken) = arguments.broken.as_deref().filter(|name| plan.targets_of(name).is_empty()) {
         bail!("no datacenter with targets is called {broken:?}: there are {}", plan.datacenter_names().join(", "));
+    }
+    if let Some(missing) = plan.missing.first() {
+        bail!("find what scraping needs: {missing}");
     }
     plan.check_ports()?;
     let length = arguments.length.or(arguments.broken.as_ref().map(|_| LENGTH_WITH_BREAK));
     let data = tempfile::Builder::new().prefix("firetower-demo-").tempdir().context("make a folder for the data")?;
     let mut children = Children::new(data.path());
-    let ended = start(&plan, &mut children, stop)
-        .and_then(|()| show(arguments.broken.as_deref(), length, &plan, &mut children, stop));
+    let ended = start(&plan, &mut children, stop).and_then(|()| show(arguments, length, &plan, &mut children, stop));
     print("\nstopping: secondaries, primaries, global aggregator, targets\n")?;
     let overran = children.stop_in_order();
     for name in &overran {
@@ -99,21 +104,30 @@ fn start(plan: &Plan, children: &mut Children, stop: &Stop) -> anyhow::Result<()
     for process in &plan.processes {
         children.start(process)?;
     }
-    children.wait_until_ready(stop, |name, address| {
-        print(&format!("{:6.1}s  ready  {name:<28} http://{address}\n", began.elapsed().as_secs_f64()))
+    children.wait_until_ready(stop, |name, url| {
+        print(&format!("{:6.1}s  ready  {name:<28} {url}\n", began.elapsed().as_secs_f64()))
     })
+}
+
+/// Makes the certificates and tokens that the topology names, as far as they are not there.
+fn make_certificates(topology: &Topology, folder: &Path) -> anyhow::Result<()> {
+    let hosts = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    let agents = Server { name: AGENT_JOB.to_owned(), hosts };
+    let said = make_missing(topology, folder, &[agents]).context("make certificates for the demo")?;
+    said.map_or(Ok(()), |said| Ok(print(&format!("{said}\n"))?))
 }
 
 /// Shows the tree until told to stop or its time is over; returns whether the API says what it should then.
 fn show(
-    broken: Option<&str>,
+    arguments: &DemoArguments,
     length: Option<Duration>,
     plan: &Plan,
     children: &mut Children,
     stop: &Stop,
 ) -> anyhow::Result<bool> {
-    let client = Client::new(&format!("http://{}", plan.global_http));
-    let mut screen = Screen::new(plan, std::io::stdout().is_terminal());
+    let broken = arguments.broken.as_deref();
+    let client = Client::new(&plan.global)?;
+    let mut screen = Screen::new(plan, &arguments.topology, std::io::stdout().is_terminal());
     let began = Instant::now();
     let mut to_break = broken;
     let mut next_look = began;

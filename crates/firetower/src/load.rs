@@ -2,10 +2,9 @@
 
 use std::env;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use firetower_model::Target;
 use firetower_topology::{
     Checked, CheckedScrape, Complaint, Datacenter, Place, ScrapeConfig, TargetGroup, Topology, expand_external_labels,
@@ -21,6 +20,8 @@ pub(crate) struct Found {
     pub complaints: Vec<Complaint>,
     /// What does not do what it seems to.
     pub warnings: Vec<String>,
+    /// Files with secrets and certificates that are not there.
+    pub missing: Vec<String>,
 }
 
 /// Reads and checks the topology; warnings go to the log.
@@ -82,7 +83,7 @@ pub(crate) fn targets(datacenter: &Datacenter, folder: &Path) -> Found {
         let groups = groups(config, folder, &mut found);
         let resolved = resolve_targets(config, &groups, &implied);
         found.warnings.extend(unseen(config, resolved.targets.len()));
-        found.warnings.extend(missing_files(config, folder));
+        found.missing.extend(missing_files(config, folder));
         found.targets.extend(resolved.targets);
         found.warnings.extend(resolved.complaints);
     }
@@ -146,29 +147,6 @@ pub(crate) fn place<'a>(
         .context("say which monitor this is: --node NAME, or FIRETOWER_NODE, or a CONTAINER_NAME of the topology")
 }
 
-/// Refuses addresses that others than this host can reach: tls and auth are not there yet to protect them.
-///
-/// # Errors
-/// If one of them is not of loopback.
-pub(crate) fn check_reach(addresses: &[&str], is_insecure: bool) -> anyhow::Result<()> {
-    match addresses.iter().find(|address| !is_loopback(address)) {
-        Some(address) if !is_insecure => {
-            bail!(
-                "refuse to listen on {address}: it is not on loopback, and there is neither tls nor auth; --insecure allows it"
-            )
-        }
-        _ => Ok(()),
-    }
-}
-
-fn is_loopback(address: &str) -> bool {
-    if let Ok(address) = address.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
-    }
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,21 +172,6 @@ mod tests {
         check(Some("nobody"), Some("ams-p0"), Err("no monitor of the topology is called \"nobody\""));
         check(None, Some("web-7"), Err("say which monitor this is"));
         check(None, None, Err("say which monitor this is"));
-    }
-
-    #[test]
-    fn only_loopback_needs_no_protection() {
-        let check =
-            |address: &str, expected: bool| assert_eq!(check_reach(&[address], false).is_ok(), expected, "{address}");
-        check("127.0.0.1:6110", true);
-        check("127.8.9.1:0", true);
-        check("[::1]:6110", true);
-        check("localhost:6110", true);
-        check("0.0.0.0:6110", false);
-        check("[::]:6110", false);
-        check("10.0.0.1:6110", false);
-        check("monitor.example:6110", false);
-        assert!(check_reach(&["10.0.0.1:6110"], true).is_ok());
     }
 
     #[test]

@@ -2,13 +2,16 @@
 //!
 //! Exit codes: 0 fine, 1 failed, 2 wrong usage.
 
+mod access;
 mod arguments;
+mod certs;
 mod check;
 mod client;
 mod demo;
 mod leash;
 mod load;
 mod output;
+mod protection;
 mod roles;
 mod run;
 mod show;
@@ -47,6 +50,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Health(arguments) => show::health(&arguments)?,
         Command::Query(arguments) => show::query(&arguments)?,
         Command::Store { command } => store::store(&command)?,
+        Command::Certs(arguments) => certs::certs(&arguments)?,
         Command::Demo(arguments) => return demo::demo(arguments),
         Command::Leash(arguments) => return leash::leash(&arguments),
     }

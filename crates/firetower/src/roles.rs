@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use firetower_daemon::{Listener, Names, Surroundings};
+use firetower_daemon::{Listener, Names, Port, Surroundings};
 use firetower_store::DataDirectory;
 use firetower_topology::{Datacenter, Node, Retention, Topology};
 use tokio_util::sync::CancellationToken;
 
 use crate::load;
+use crate::protection::Protection;
 
 /// Reads the topology again; the complaints if it is refused.
 pub(crate) type ReadAgain = Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>;
@@ -26,6 +27,8 @@ pub(crate) struct MonitorSetup {
     pub datacenter: Option<Datacenter>,
     /// This monitor, which is in the topology with this role.
     pub node: Node,
+    /// What protects its listeners.
+    pub protection: Protection,
     /// Its data directory.
     pub data: PathBuf,
     /// Name servers in place of the system's, if there are any.
@@ -35,14 +38,19 @@ pub(crate) struct MonitorSetup {
 }
 
 impl MonitorSetup {
+    /// Returns the real surroundings, with its certificates, tokens and name servers.
+    pub(crate) fn surroundings(&self) -> anyhow::Result<Surroundings> {
+        surroundings(&self.name_servers, self.protection.clone())
+    }
+
     /// Returns the folder that target files are looked for under.
     pub(crate) fn base(&self) -> PathBuf {
         self.topology_path.parent().unwrap_or(Path::new("")).to_owned()
     }
 
     /// Listens where the topology says that it answers HTTP.
-    pub(crate) async fn listen_http(&self) -> anyhow::Result<Listener> {
-        listen(&self.node.http).await
+    pub(crate) async fn listen_http(&self, surroundings: &Surroundings) -> anyhow::Result<Listener> {
+        Ok(surroundings.security.secure(listen(&self.node.http).await?, Port::Http))
     }
 
     /// Returns what reads the topology again.
@@ -60,8 +68,9 @@ impl MonitorSetup {
     }
 
     /// Listens where the topology says that its children dial it.
-    pub(crate) async fn listen_grpc(&self) -> anyhow::Result<Listener> {
-        listen(self.node.grpc.as_deref().context("the topology gives it no grpc address")?).await
+    pub(crate) async fn listen_grpc(&self, surroundings: &Surroundings) -> anyhow::Result<Listener> {
+        let address = self.node.grpc.as_deref().context("the topology gives it no grpc address")?;
+        Ok(surroundings.security.secure(listen(address).await?, Port::Grpc))
     }
 }
 
@@ -71,9 +80,12 @@ pub(crate) async fn listen(address: &str) -> anyhow::Result<Listener> {
 }
 
 /// Returns the real surroundings, with these name servers if any are given.
-fn surroundings(name_servers: &[SocketAddr]) -> Surroundings {
-    let system = Surroundings::system();
-    if name_servers.is_empty() { system } else { Surroundings { names: Names::of_servers(name_servers), ..system } }
+fn surroundings(name_servers: &[SocketAddr], protection: Protection) -> anyhow::Result<Surroundings> {
+    let system = Surroundings { security: protection.open()?, ..Surroundings::system() };
+    if name_servers.is_empty() {
+        return Ok(system);
+    }
+    Ok(Surroundings { names: Names::of_servers(name_servers), ..system })
 }
 
 /// What a secondary that runs alone is started with.
@@ -82,6 +94,8 @@ pub(crate) struct StandaloneSetup {
     pub scrape_config: Option<PathBuf>,
     /// `host:port` where it answers.
     pub http: String,
+    /// What protects that.
+    pub protection: Protection,
     /// Its data directory.
     pub data: PathBuf,
     /// How long data is kept.
@@ -102,11 +116,12 @@ pub(crate) async fn secondary(
     block: Option<Duration>,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
+    let surroundings = setup.surroundings()?;
     let setup = firetower_secondary::Setup {
-        surroundings: surroundings(&setup.name_servers),
+        http: setup.listen_http(&surroundings).await?,
+        surroundings,
         datacenter: setup.datacenter()?,
         base: setup.base(),
-        http: setup.listen_http().await?,
         reload: setup.read_again(),
         topology: setup.topology,
         node: setup.node,
@@ -125,11 +140,12 @@ pub(crate) async fn standalone(setup: StandaloneSetup, cancel: CancellationToken
         None => Ok(Vec::new()),
         Some(path) => load::scrape_configs(path).map_err(|error| format!("{error:#}")),
     };
+    let surroundings = surroundings(&setup.name_servers, setup.protection)?;
     let setup = firetower_secondary::StandaloneSetup {
-        surroundings: surroundings(&setup.name_servers),
+        http: surroundings.security.secure(listen(&setup.http).await?, Port::Http),
+        surroundings,
         scrape_configs: read_again().map_err(anyhow::Error::msg)?,
         base,
-        http: listen(&setup.http).await?,
         reload: Arc::new(read_again),
         data: DataDirectory::Folder(setup.data),
         retention: setup.retention,
@@ -142,12 +158,13 @@ pub(crate) async fn standalone(setup: StandaloneSetup, cancel: CancellationToken
 
 /// Runs a primary until `cancel`.
 pub(crate) async fn primary(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
+    let surroundings = setup.surroundings()?;
     let setup = firetower_primary::Setup {
-        surroundings: surroundings(&setup.name_servers),
+        http: setup.listen_http(&surroundings).await?,
+        grpc: setup.listen_grpc(&surroundings).await?,
+        surroundings,
         datacenter: setup.datacenter()?,
         base: setup.base(),
-        http: setup.listen_http().await?,
-        grpc: setup.listen_grpc().await?,
         reload: setup.read_again(),
         topology: setup.topology,
         node: setup.node,
@@ -159,10 +176,11 @@ pub(crate) async fn primary(setup: MonitorSetup, cancel: CancellationToken) -> a
 
 /// Runs a global aggregator until `cancel`.
 pub(crate) async fn global(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
+    let surroundings = setup.surroundings()?;
     let setup = firetower_global::Setup {
-        surroundings: surroundings(&setup.name_servers),
-        http: setup.listen_http().await?,
-        grpc: setup.listen_grpc().await?,
+        http: setup.listen_http(&surroundings).await?,
+        grpc: setup.listen_grpc(&surroundings).await?,
+        surroundings,
         reload: setup.read_again(),
         topology: setup.topology,
         node: setup.node,

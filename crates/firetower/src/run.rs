@@ -2,14 +2,16 @@
 
 use std::env;
 use std::future::Future;
+use std::path::Path;
 
 use anyhow::{Context, bail};
-use firetower_daemon::{Clock, start_logging};
+use firetower_daemon::{Clock, Port, start_logging};
 use firetower_topology::{Place, STORE_MEMORY};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{AgentArguments, MonitorArguments, ProcessArguments, RunningArguments, SecondaryArguments};
 use crate::load;
+use crate::protection::Protection;
 use crate::roles::{self, MonitorSetup, StandaloneSetup};
 use crate::stop::{StopOn, until_stopped};
 
@@ -18,6 +20,9 @@ pub(crate) fn secondary(arguments: SecondaryArguments) -> anyhow::Result<()> {
     let Some(topology) = arguments.topology else {
         return standalone(arguments);
     };
+    if !arguments.protection.is_empty() {
+        bail!("with --topology, certificates and tokens are those that its tls and auth name");
+    }
     let block = arguments.block;
     let arguments = MonitorArguments { topology, place: arguments.place, running: arguments.running };
     let setup = setup(&arguments, |place| matches!(place, Place::Secondary(..)), "secondary")?;
@@ -27,11 +32,13 @@ pub(crate) fn secondary(arguments: SecondaryArguments) -> anyhow::Result<()> {
 fn standalone(arguments: SecondaryArguments) -> anyhow::Result<()> {
     let http = arguments.http.context("--standalone needs --http")?;
     let RunningArguments { data, grace, name_servers, process } = arguments.running;
-    load::check_reach(&[&http], process.insecure)?;
+    let protection = Protection::of_arguments(arguments.protection, arguments.operate_token_file);
+    protection.check_reach(&[&http], process.insecure)?;
     let retention = arguments.retention.unwrap_or_default();
     let store_memory = arguments.store_memory.unwrap_or(STORE_MEMORY);
     let SecondaryArguments { scrape_config, block, .. } = arguments;
-    let setup = StandaloneSetup { scrape_config, http, data, retention, store_memory, name_servers, block, grace };
+    let setup =
+        StandaloneSetup { scrape_config, http, protection, data, retention, store_memory, name_servers, block, grace };
     start(&process, |cancel| roles::standalone(setup, cancel))
 }
 
@@ -49,10 +56,13 @@ pub(crate) fn global(arguments: MonitorArguments) -> anyhow::Result<()> {
 
 /// Runs an agent.
 pub(crate) fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
-    load::check_reach(&[&arguments.http], arguments.process.insecure)?;
+    let protection = Protection::of_arguments(arguments.protection, Vec::new());
+    protection.check_reach(&[&arguments.http], arguments.process.insecure)?;
     start(&arguments.process, |cancel| async move {
-        let listener = roles::listen(&arguments.http).await?;
-        let options = firetower_agent::Options { grace: arguments.grace, ..firetower_agent::Options::default() };
+        let security = protection.open()?;
+        let listener = security.secure(roles::listen(&arguments.http).await?, Port::Http);
+        let grace = arguments.grace;
+        let options = firetower_agent::Options { grace, security, ..firetower_agent::Options::default() };
         Ok(firetower_agent::run(listener, Clock::system(), cancel, options).await?)
     })
 }
@@ -70,7 +80,9 @@ fn setup(
         bail!("{} is no {role} in {}", node.name, arguments.topology.display());
     }
     let addresses: Vec<&str> = [Some(node.http.as_str()), node.grpc.as_deref()].into_iter().flatten().collect();
-    load::check_reach(&addresses, arguments.running.process.insecure)?;
+    let folder = arguments.topology.parent().unwrap_or(Path::new(""));
+    let protection = Protection::of_topology(&topology, folder, &node.name);
+    protection.check_reach(&addresses, arguments.running.process.insecure)?;
     let datacenter = match place {
         Place::Global(_) => None,
         Place::Primary(datacenter, _) | Place::Secondary(datacenter, _) => Some(datacenter.clone()),
@@ -79,6 +91,7 @@ fn setup(
         topology_path: arguments.topology.clone(),
         datacenter,
         node,
+        protection,
         topology,
         data: arguments.running.data.clone(),
         name_servers: arguments.running.name_servers.clone(),

@@ -47,10 +47,9 @@ pub struct Setup {
 /// If it cannot start, or something fails that it cannot go on without.
 pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let Setup { surroundings, topology, node, data, http, grpc, reload, grace } = setup;
-    let clock = surroundings.clock;
+    let Surroundings { clock, random, security, .. } = surroundings;
     let now = clock.now();
-    let options =
-        Options { memory: Memory::of(topology.store_memory), ..Options::new(now, surroundings.random.next_u64()) };
+    let options = Options { memory: Memory::of(topology.store_memory), ..Options::new(now, random.next_u64()) };
     let store = blocking(|| Store::open_in(&data, &options))?;
     let mut status = NodeStatus::silent(&node.name, Role::Global, "", "", http.local_address());
     status.targets = store.health_counts();
@@ -58,6 +57,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let mut registry = Registry::default();
     let metrics = RelayMetrics::register(&mut registry);
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
+    security.register(&mut registry);
 
     let mut primaries = BTreeMap::new();
     for datacenter in topology.datacenters() {
@@ -87,6 +87,11 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     readiness.set_ready();
     let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) })
         .merge(global(answers(store, &topology, status.subscribe(), clock)));
+    let router = security.protect(router);
+    tasks.start("follow certificates and tokens", |cancel| async move {
+        security.follow(cancel).await;
+        Ok(())
+    });
     tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
     finish(tasks.join(cancel, grace).await, grace)
 }

@@ -77,6 +77,7 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let mut registry = Registry::default();
     let metrics = RelayMetrics::register(&mut registry);
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
+    surroundings.security.register(&mut registry);
     let budget = Budget {
         label_values_max: topology.rows.kept_label_values as usize,
         job_rows_max: topology.rows.per_job as usize,
@@ -127,6 +128,7 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         metrics: metrics.clone(),
     };
     tasks.start("merge", |cancel| async move { Ok(keep(keeping, tower, calls, cancel).await?) });
+    let security = surroundings.security.clone();
     let lines = Lines { identity, surroundings, outlet, status: status.clone(), events, metrics };
     for global in &topology.globals {
         let link = lines.link_to(global);
@@ -140,6 +142,11 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     readiness.set_ready();
     let answers = Common { readiness, registry: Arc::new(registry), reload: Some(reload) };
     let router = common(answers).merge(kept(rows.subscribe())).merge(monitor(status.subscribe()));
+    let router = security.protect(router);
+    tasks.start("follow certificates and tokens", |cancel| async move {
+        security.follow(cancel).await;
+        Ok(())
+    });
     tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
     Ok(tasks)
 }
@@ -160,7 +167,7 @@ impl Lines {
             identity: self.identity.clone(),
             parent: global.name.clone(),
             address: global.grpc.clone().unwrap_or_default(),
-            connector: self.surroundings.connector.clone(),
+            connector: self.surroundings.connector_to(&global.name),
             clock: self.surroundings.clock.clone(),
             random: self.surroundings.random.clone(),
             outlet: Arc::clone(&self.outlet),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_api::{Common, Readiness, Reload, common, kept, monitor, query, reload_on_signal, serve, spans, tsdb};
-use firetower_daemon::{Clock, Ended, Listener, Surroundings, Tasks, blocking};
+use firetower_daemon::{Clock, Ended, Listener, Security, Surroundings, Tasks, blocking};
 use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Window};
 use firetower_relay::{ExposedKept, ExposedStatus, Identity, Link, OutboxLimits, Outlet, RelayMetrics};
 use firetower_scrape::{
@@ -100,7 +100,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         job_rows_max: topology.rows.per_job as usize,
         promoted: topology.promote.clone(),
     };
-    let mut base = Base::new(store.clone(), status, Some(Arc::clone(&outlet)), budget);
+    let mut base = Base::new(store.clone(), status, Some(Arc::clone(&outlet)), budget, &surroundings.security);
     let relay_metrics = RelayMetrics::register(&mut base.registry);
     let place = Place {
         node: node.name.clone(),
@@ -139,7 +139,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
             identity: identity.clone(),
             parent: primary.name.clone(),
             address: primary.grpc.clone().unwrap_or_default(),
-            connector: surroundings.connector.clone(),
+            connector: surroundings.connector_to(&primary.name),
             clock: clock.clone(),
             random: surroundings.random.clone(),
             outlet: Arc::clone(&outlet),
@@ -196,7 +196,7 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
     let status = status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), clock.now());
     // It sends no rows.
     let budget = Budget { label_values_max: 0, job_rows_max: 0, promoted: Vec::new() };
-    let mut base = Base::new(store, status, None, budget);
+    let mut base = Base::new(store, status, None, budget, &surroundings.security);
     let place = Place {
         node: "standalone".into(),
         datacenter: String::new(),
@@ -270,19 +270,21 @@ struct Base {
     registry: Registry,
     tasks: Tasks<Error>,
     readiness: Readiness,
+    security: Security,
 }
 
 impl Base {
-    fn new(store: Store, status: NodeStatus, outlet: Option<Arc<Outlet>>, budget: Budget) -> Base {
+    fn new(store: Store, status: NodeStatus, outlet: Option<Arc<Outlet>>, budget: Budget, security: &Security) -> Base {
         let (status, rows) = (watch::Sender::new(status), watch::Sender::new(KeptReport::new(budget)));
         let mut registry = Registry::default();
         registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
         registry.register_collector(Box::new(StoreMetrics::new(store.clone())));
+        security.register(&mut registry);
         if outlet.is_some() {
             registry.register_collector(Box::new(ExposedKept::new(rows.subscribe())));
         }
         let readiness = Readiness::waiting("starting");
-        Base { store, outlet, status, rows, registry, tasks: Tasks::new(), readiness }
+        Base { store, outlet, status, rows, registry, tasks: Tasks::new(), readiness, security: security.clone() }
     }
 
     /// Starts scraping, collecting and maintaining, in the order data flows.
@@ -364,6 +366,11 @@ impl Base {
         if self.outlet.is_some() {
             router = router.merge(kept(self.rows.subscribe()));
         }
+        let (router, security) = (self.security.protect(router), self.security);
+        self.tasks.start("follow certificates and tokens", |cancel| async move {
+            security.follow(cancel).await;
+            Ok(())
+        });
         self.tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
         end(self.tasks.join(cancel, grace).await, grace)
     }

@@ -44,6 +44,6 @@ pub use scrape_config::{
 };
 pub use standalone::{CheckedScrape, read_scrape_config};
 pub use topology::{
-    Checked, Datacenter, Defaults, InboxLimits, Instance, Node, OutboxLimits, Place, Profile, Region, Retention,
-    RowBudget, STORE_MEMORY, Service, Topology, parse_store_memory, read,
+    AuthFiles, Checked, Datacenter, Defaults, InboxLimits, Instance, Node, OutboxLimits, Place, Profile, Region,
+    Retention, RowBudget, STORE_MEMORY, Service, TlsFiles, Topology, parse_store_memory, read,
 };

@@ -1,5 +1,6 @@
 //! The topology: what the tree is made of.
 
+mod access;
 mod nodes;
 mod read;
 
@@ -28,6 +29,10 @@ pub struct Topology {
     pub defaults: Defaults,
     /// Labels for what leaves the tree, sorted by name.
     pub external_labels: Vec<(String, String)>,
+    /// Where the monitors' certificates lie; `None` if connections are plain.
+    pub tls: Option<TlsFiles>,
+    /// Where the tokens lie of those who may ask over HTTP; `None` if anybody may.
+    pub auth: Option<AuthFiles>,
     /// The global aggregators.
     pub globals: Vec<Node>,
     /// The regions in file order.
@@ -46,6 +51,35 @@ pub struct Topology {
     pub inbox: InboxLimits,
     /// What runs on the nodes.
     pub services: Vec<Service>,
+}
+
+/// Where certificates lie, from the topology's folder on; `{node}` stands for the name of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authorities that sign all certificates of the tree.
+    pub ca_file: String,
+    /// A node's certificate, and those between it and its authority.
+    pub cert_file: String,
+    /// A node's key.
+    pub key_file: String,
+}
+
+impl TlsFiles {
+    /// Returns those of `node`.
+    pub fn of_node(&self, node: &str) -> TlsFiles {
+        let [ca_file, cert_file, key_file] =
+            [&self.ca_file, &self.cert_file, &self.key_file].map(|path| path.replace("{node}", node));
+        TlsFiles { ca_file, cert_file, key_file }
+    }
+}
+
+/// Where tokens lie, from the topology's folder on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthFiles {
+    /// Tokens of those who may read.
+    pub read_token_files: Vec<String>,
+    /// Tokens of those who may operate, and read.
+    pub operate_token_files: Vec<String>,
 }
 
 /// What holds unless a job says otherwise.

@@ -74,7 +74,7 @@ impl Children {
         Ok(())
     }
 
-    /// Waits until every process answers that it does its work; `on_ready` gets each one's name and address.
+    /// Waits until every process answers that it does its work; `on_ready` gets each one's name and URL.
     ///
     /// # Errors
     /// If one ends or takes too long, with the end of its log.
@@ -87,9 +87,9 @@ impl Children {
         while !stop.is_asked() {
             self.check_alive()?;
             for running in self.running.iter_mut().filter(|running| !running.is_ready) {
-                if running.answers_ready() {
+                if running.answers_ready()? {
                     running.is_ready = true;
-                    on_ready(&running.process.name, &running.process.addresses[0])?;
+                    on_ready(&running.process.name, &running.process.access.url)?;
                 }
             }
             let Some(late) = self.running.iter().find(|running| !running.is_ready) else { return Ok(()) };
@@ -164,9 +164,9 @@ impl Drop for Children {
 }
 
 impl Running {
-    fn answers_ready(&self) -> bool {
-        let client = Client::with_timeout(&format!("http://{}", self.process.addresses[0]), LOOK_WITHIN);
-        matches!(client.text(self.process.ready_path, &[]), Ok((200, _)))
+    fn answers_ready(&self) -> anyhow::Result<bool> {
+        let client = Client::with_timeout(&self.process.access, LOOK_WITHIN)?;
+        Ok(matches!(client.text(self.process.ready_path, &[]), Ok((200, _))))
     }
 
     /// Returns the last lines of its log, each on a line of its own.

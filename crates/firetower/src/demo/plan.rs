@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use firetower_model::Target;
 use firetower_topology::{Place, Topology};
 
+use crate::access::Access;
 use crate::load;
 
 /// The job whose targets are started as `firetower agent`.
@@ -47,6 +48,8 @@ pub(super) struct Process {
     pub arguments: Vec<OsString>,
     /// `host:port` of all its listeners, that of HTTP first.
     pub addresses: Vec<String>,
+    /// How it is asked.
+    pub access: Access,
     /// The page that answers 200 once it does its work.
     pub ready_path: &'static str,
 }
@@ -58,8 +61,10 @@ pub(super) struct Plan {
     pub processes: Vec<Process>,
     /// Every target with its datacenter, in file order of these.
     pub targets: Vec<(String, Vec<Target>)>,
-    /// Where the global aggregator answers.
-    pub global_http: String,
+    /// How the global aggregator is asked.
+    pub global: Access,
+    /// Files with secrets and certificates that are not there.
+    pub missing: Vec<String>,
     /// How long a window is.
     pub window: Duration,
 }
@@ -70,8 +75,7 @@ pub(super) const DATA: &str = "\0data";
 impl Plan {
     /// Plans what `topology` names: targets first, then from the top down, so that nobody dials in vain.
     pub(super) fn of(topology: &Topology, path: &Path, folder: &Path) -> anyhow::Result<Plan> {
-        let mut targets = Vec::new();
-        let mut processes = Vec::new();
+        let (mut targets, mut processes, mut missing) = (Vec::new(), Vec::new(), Vec::new());
         for datacenter in topology.datacenters() {
             let found = load::targets(datacenter, folder);
             if let Some(complaint) = found.complaints.first() {
@@ -80,17 +84,21 @@ impl Plan {
             if let Some(warning) = found.warnings.first() {
                 bail!("find the targets of {}: {warning}", datacenter.name);
             }
-            processes.extend(found.targets.iter().filter_map(|target| target_process(target, &datacenter.name)));
+            for target in &found.targets {
+                processes.extend(target_process(target, &datacenter.name, topology, folder)?);
+            }
             targets.push((datacenter.name.clone(), found.targets));
+            missing.extend(found.missing);
         }
         if processes.iter().any(|process| process.name.starts_with(NODE_JOB)) && !is_installed(NODE_EXPORTER) {
             bail!("{NODE_EXPORTER} is not installed: apt-get install {NODE_EXPORTER}");
         }
-        let mut monitors: Vec<Process> = topology.places().map(|place| monitor_process(place, path)).collect();
+        let monitors = topology.places().map(|place| monitor_process(place, topology, path, folder));
+        let mut monitors = monitors.collect::<anyhow::Result<Vec<Process>>>()?;
         monitors.sort_by_key(|process| std::cmp::Reverse(process.stage));
         processes.extend(monitors);
-        let global = topology.globals.first().context("the topology has no global aggregator")?;
-        Ok(Plan { processes, targets, global_http: global.http.clone(), window: topology.defaults.window })
+        let global = Access::of_node(topology, folder, None)?;
+        Ok(Plan { processes, targets, global, missing, window: topology.defaults.window })
     }
 
     /// Returns the targets of a datacenter; none if there is no such.
@@ -128,31 +136,59 @@ fn is_installed(program: &str) -> bool {
 }
 
 /// Returns the process behind a target; `None` for jobs that the demo does not know, which have to run already.
-fn target_process(target: &Target, datacenter: &str) -> Option<Process> {
+fn target_process(
+    target: &Target,
+    datacenter: &str,
+    topology: &Topology,
+    folder: &Path,
+) -> anyhow::Result<Option<Process>> {
     let address = target.node_key().to_owned();
     let is_agent = target.job_name == AGENT_JOB;
+    let mut access = Access::plain(format!("http://{address}"));
     let (arguments, ready_path) = match target.job_name.as_str() {
         AGENT_JOB => {
-            (vec!["agent".into(), "--stop-on-stdin-close".into(), "--http".into(), address.as_str().into()], "/-/ready")
+            let mut arguments: Vec<OsString> = vec!["agent".into(), "--stop-on-stdin-close".into()];
+            arguments.extend(["--http".into(), address.as_str().into()]);
+            if target.url.starts_with("https:") {
+                access = Access { url: format!("https://{address}"), ..Access::of_node(topology, folder, None)? };
+                arguments.extend(agent_protection(topology, folder)?);
+            }
+            (arguments, "/-/ready")
         }
         NODE_JOB => {
             let listen = format!("--web.listen-address={address}");
             (vec!["leash".into(), "--".into(), NODE_EXPORTER.into(), listen.into()], "/")
         }
-        _ => return None,
+        _ => return Ok(None),
     };
-    Some(Process {
+    Ok(Some(Process {
         name: format!("{} {address} ({datacenter})", target.job_name),
         stage: Stage::Target,
         datacenter: datacenter.to_owned(),
         is_agent,
         arguments,
         addresses: vec![address],
+        access,
         ready_path,
-    })
+    }))
 }
 
-fn monitor_process(place: Place<'_>, topology: &Path) -> Process {
+/// Returns the arguments by which an agent goes by the certificate of all agents, and takes the topology's tokens.
+fn agent_protection(topology: &Topology, folder: &Path) -> anyhow::Result<Vec<OsString>> {
+    let tls = topology
+        .tls
+        .as_ref()
+        .context("the topology scrapes agents by https, and has no tls to make certificates for")?;
+    let files = tls.of_node(AGENT_JOB);
+    let mut arguments: Vec<OsString> = vec!["--tls-cert".into(), folder.join(files.cert_file).into()];
+    arguments.extend(["--tls-key".into(), folder.join(files.key_file).into()]);
+    for file in topology.auth.iter().flat_map(|auth| &auth.read_token_files) {
+        arguments.extend(["--read-token-file".into(), folder.join(file).into()]);
+    }
+    Ok(arguments)
+}
+
+fn monitor_process(place: Place<'_>, topology: &Topology, path: &Path, folder: &Path) -> anyhow::Result<Process> {
     let (command, stage, datacenter) = match place {
         Place::Global(_) => ("global", Stage::Global, ""),
         Place::Primary(datacenter, _) => ("primary", Stage::Primary, datacenter.name.as_str()),
@@ -160,17 +196,18 @@ fn monitor_process(place: Place<'_>, topology: &Path) -> Process {
     };
     let node = place.node();
     let mut arguments: Vec<OsString> = vec![command.into(), "--stop-on-stdin-close".into()];
-    arguments.extend(["--topology".into(), topology.as_os_str().to_owned()]);
+    arguments.extend(["--topology".into(), path.as_os_str().to_owned()]);
     arguments.extend(["--node".into(), node.name.as_str().into(), "--data".into(), DATA.into()]);
-    Process {
+    Ok(Process {
         name: format!("{command} {}", node.name),
         stage,
         datacenter: datacenter.to_owned(),
         is_agent: false,
         arguments,
         addresses: [Some(node.http.clone()), node.grpc.clone()].into_iter().flatten().collect(),
+        access: Access::of_node(topology, folder, Some(&node.name))?,
         ready_path: "/-/ready",
-    }
+    })
 }
 
 #[cfg(test)]
@@ -189,7 +226,9 @@ mod tests {
         assert_eq!((agents("dub"), agents("ams"), agents("nyc")), (4, 4, 4));
         let stages: Vec<Stage> = plan.processes.iter().map(|process| process.stage).collect();
         assert!(stages.is_sorted_by(|a, b| a >= b), "targets first, then from the top down");
-        assert_eq!((plan.global_http.as_str(), plan.targets_of("dub").len()), ("127.0.0.1:6110", 5));
+        assert_eq!((plan.global.url.as_str(), plan.targets_of("dub").len()), ("https://127.0.0.1:6110", 5));
+        let urls = |start: &str| plan.processes.iter().filter(|process| process.access.url.starts_with(start)).count();
+        assert_eq!((urls("https:"), urls("http:")), (22, 3), "only node_exporter speaks plain text");
         let mut addresses: Vec<&String> = plan.processes.iter().flat_map(|process| &process.addresses).collect();
         let all = addresses.len();
         addresses.sort();

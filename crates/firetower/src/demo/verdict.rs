@@ -179,6 +179,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::access::Access;
     use crate::load;
 
     const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology");
@@ -200,6 +201,10 @@ mod tests {
             }
         });
         url
+    }
+
+    fn client(broken: Option<&'static str>, lost: u64, ended_seconds_ago: f64) -> Client {
+        Client::new(&Access::plain(serve(broken, lost, ended_seconds_ago))).unwrap()
     }
 
     fn answer(line: &str, broken: Option<&str>, lost: u64, ended_seconds_ago: f64) -> Value {
@@ -231,7 +236,7 @@ mod tests {
         let path = Path::new(FOLDER).join("demo.yaml");
         let plan = Plan::of(&load::topology(&path).unwrap(), &path, Path::new(FOLDER)).unwrap();
         let check = |truth: Option<&str>, said: Option<&'static str>, lost: u64, differs: &[&str]| {
-            let verdict = judge(&plan, truth, &Client::new(&serve(said, lost, 3.0))).unwrap();
+            let verdict = judge(&plan, truth, &client(said, lost, 3.0)).unwrap();
             println!("{}", verdict.text);
             let marked: Vec<&str> = verdict.text.lines().filter(|line| line.ends_with("DIFFERS")).collect();
             let marked: Vec<&str> = marked.iter().filter_map(|line| line.split_whitespace().next()).collect();
@@ -243,7 +248,7 @@ mod tests {
         check(Some("ams"), Some("ams"), 0, &[]);
         check(Some("ams"), None, 0, &["ams"]);
         check(Some("dub"), Some("ams"), 0, &["dub", "ams"]);
-        let old = judge(&plan, None, &Client::new(&serve(None, 0, 60.0))).map(|_| ()).unwrap_err();
+        let old = judge(&plan, None, &client(None, 0, 60.0)).map(|_| ()).unwrap_err();
         assert_eq!(old.to_string(), "the last complete window of dub ended 60.0 s ago");
     }
 }

@@ -1,7 +1,9 @@
 //! The live table.
 
+use std::path::Path;
 use std::time::Instant;
 
+use crate::access::Access;
 use crate::client::Client;
 use crate::output::print;
 use crate::show::status_text;
@@ -13,22 +15,24 @@ use super::plan::Plan;
 pub(super) struct Screen {
     is_terminal: bool,
     began: Instant,
-    addresses: String,
+    hints: String,
     is_first: bool,
 }
 
 impl Screen {
-    pub(super) fn new(plan: &Plan, is_terminal: bool) -> Screen {
-        let http = &plan.global_http;
-        let addresses = format!(
-            "open  http://{http}/api/v1/status\n      http://{http}/api/v1/rows?name=up\n      http://{http}/health/summary\n      http://{http}/metrics\n\
-             ask   firetower status, firetower health, firetower query up --url http://{}\n",
-            plan.processes
-                .iter()
-                .find(|process| process.name.starts_with("secondary"))
-                .map_or("", |process| &process.addresses[0]),
+    pub(super) fn new(plan: &Plan, topology: &Path, is_terminal: bool) -> Screen {
+        let topology = topology.display();
+        let curl = curl(&plan.global);
+        let secondary = plan.processes.iter().find_map(|process| process.name.strip_prefix("secondary "));
+        let hints = format!(
+            "ask   firetower status --topology {topology}\n      \
+                   firetower health --topology {topology}\n      \
+                   firetower query up --topology {topology} --node {}\n      \
+                   {curl}\n\
+             with  export FIRETOWER_TOPOLOGY={topology}   # --topology is that, then\n",
+            secondary.unwrap_or_default(),
         );
-        Screen { is_terminal, began: Instant::now(), addresses, is_first: true }
+        Screen { is_terminal, began: Instant::now(), hints, is_first: true }
     }
 
     /// Asks the global aggregator and shows what it says.
@@ -37,11 +41,11 @@ impl Screen {
         let data = &body["data"];
         if self.is_terminal {
             // Home, then clear to the end: less flicker than the other way round.
-            let text = format!("\x1b[H\x1b[J{}\n{}\nCtrl-C stops everything.\n", status_text(data), self.addresses);
+            let text = format!("\x1b[H\x1b[J{}\n{}\nCtrl-C stops everything.\n", status_text(data), self.hints);
             return Ok(print(&text)?);
         }
         if std::mem::take(&mut self.is_first) {
-            print(&format!("\n{}\n", self.addresses))?;
+            print(&format!("\n{}\n", self.hints))?;
         }
         let totals = &data["totals"];
         let line = format!(
@@ -56,4 +60,16 @@ impl Screen {
         );
         Ok(print(&line)?)
     }
+}
+
+/// Returns a command that asks a monitor for the rows of `up`.
+fn curl(access: &Access) -> String {
+    let mut command = "curl -s".to_owned();
+    if let Some(ca) = &access.ca {
+        command += &format!(" --cacert {}", ca.display());
+    }
+    if let Some(token_file) = &access.token_file {
+        command += &format!(" -H \"Authorization: Bearer $(cat {})\"", token_file.display());
+    }
+    format!("{command} '{}/api/v1/rows?name=up'", access.url)
 }

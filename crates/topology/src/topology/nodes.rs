@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Node;
+use super::access::check_provable;
 use crate::complaint::Place;
 use crate::walk::{Fields, Walk};
 use crate::yaml;
@@ -26,13 +27,18 @@ impl Tier {
 }
 
 /// Names and addresses met so far, with the place of each.
-#[derive(Default)]
 pub(super) struct Used {
+    is_proven: bool,
     names: HashMap<(&'static str, String), Place>,
     addresses: HashMap<String, Place>,
 }
 
 impl Used {
+    /// Nothing met yet; `is_proven` tells whether certificates prove the names of nodes.
+    pub(super) fn new(is_proven: bool) -> Used {
+        Used { is_proven, names: HashMap::new(), addresses: HashMap::new() }
+    }
+
     /// Reads a name that must be there, be well-formed, and be the first of its kind.
     pub(super) fn name(&mut self, walk: &mut Walk<'_>, fields: &Fields<'_>, kind: &'static str) -> String {
         let name = fields.required(walk, kind);
@@ -43,6 +49,12 @@ impl Used {
         }
         if name.is_empty() {
             return name;
+        }
+        if self.is_proven
+            && kind == "node"
+            && let Err(message) = check_provable(&name)
+        {
+            walk.complain(place, message);
         }
         match self.names.get(&(kind, name.clone())) {
             Some(first) => walk.complain(place, format!("the {kind} {name:?} is given twice, first at {first}")),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::access::{read_auth, read_tls};
 use super::nodes::{Tier, Used, check_address};
 use super::{
     Checked, Datacenter, Defaults, INBOX_MIN, InboxLimits, Instance, OutboxLimits, Profile, Region, Retention,
@@ -36,7 +37,7 @@ const KEYS: [&str; 17] = [
 ];
 
 /// Keys that are accepted for later releases and do nothing yet.
-const NOT_IN_FORCE: [&str; 5] = ["tls", "auth", "rule_files", "alerting", "distributions"];
+const NOT_IN_FORCE: [&str; 3] = ["rule_files", "alerting", "distributions"];
 
 /// Windows of this length and shorter ones that divide it fill the tier `5m` without a rest.
 const WINDOW_MAX: Duration = Duration::from_secs(300);
@@ -67,7 +68,9 @@ fn read_topology(walk: &mut Walk<'_>, tree: &Node) -> Topology {
         }
     }
     let (defaults, scrape_defaults) = read_defaults(walk, &fields);
-    let mut used = Used::default();
+    let tls = fields.get("tls").map(|node| read_tls(walk, node));
+    let auth = fields.get("auth").map(|node| read_auth(walk, node));
+    let mut used = Used::new(tls.is_some());
     let items = fields.items(walk, "global");
     let globals = used.nodes(walk, items, Tier::Global);
     if globals.is_empty() {
@@ -83,6 +86,8 @@ fn read_topology(walk: &mut Walk<'_>, tree: &Node) -> Topology {
     Topology {
         defaults,
         external_labels: fields.labels(walk, "external_labels"),
+        tls,
+        auth,
         globals,
         rows: read_rows(walk, &fields),
         promote: fields.texts(walk, "promote"),
