@@ -1,10 +1,14 @@
 //! What a process says over HTTP, read into plain values.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 /// No answer may take longer.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -127,13 +131,51 @@ pub type Received = BTreeMap<(String, String), (u64, Option<u64>)>;
 pub struct Answers {
     base: String,
     agent: ureq::Agent,
+    token: Option<String>,
 }
 
 impl Answers {
     /// Asks the process that listens on `port` of this host.
     pub fn of_port(port: u16) -> Answers {
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).build();
-        Answers { base: format!("http://127.0.0.1:{port}"), agent: config.into() }
+        Answers { base: format!("http://127.0.0.1:{port}"), agent: config.into(), token: None }
+    }
+
+    /// Asks it by HTTPS, with a certificate of the authority in the file `ca`; shows no token yet.
+    ///
+    /// # Errors
+    /// If there is no authority in the file.
+    pub fn of_tls_port(port: u16, ca: &Path) -> Result<Answers> {
+        let authority = Certificate::from_pem(&fs::read(ca)?)?;
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::new_with_certs(&[authority]))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
+        let agent = config.tls_config(tls).build().into();
+        Ok(Answers { base: format!("https://127.0.0.1:{port}"), agent, token: None })
+    }
+
+    /// Shows the token in the file `path` from now on.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn with_token(self, path: &Path) -> Result<Answers> {
+        Ok(Answers { token: Some(fs::read_to_string(path)?.trim().to_owned()), ..self })
+    }
+
+    /// Returns status and text of what is posted to `path`, without a body.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub fn post(&self, path: &str) -> Result<(u16, String)> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.agent.post(&url);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut response = request.send_empty().with_context(|| format!("post {url}"))?;
+        Ok((response.status().as_u16(), response.body_mut().read_to_string()?))
     }
 
     /// Returns where it asks, `http://host:port`.
@@ -147,7 +189,11 @@ impl Answers {
     /// If nobody answers.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         let url = format!("{}{path}", self.base);
-        let mut response = self.agent.get(&url).call().with_context(|| format!("get {url}"))?;
+        let mut request = self.agent.get(&url);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut response = request.call().with_context(|| format!("get {url}"))?;
         let text = response.body_mut().with_config().limit(BODY_BYTES_MAX).read_to_string();
         Ok((response.status().as_u16(), text.with_context(|| format!("read {url}"))?))
     }

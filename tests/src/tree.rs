@@ -53,6 +53,8 @@ pub struct Layout {
     pub more: String,
     /// Whether children reach their parents through a [`Proxy`] for each.
     pub proxied: bool,
+    /// Whether the monitors have certificates and take tokens, which are made in `certs`.
+    pub is_secure: bool,
 }
 
 impl Default for Layout {
@@ -71,6 +73,7 @@ impl Default for Layout {
             addresses: Vec::new(),
             more: String::new(),
             proxied: false,
+            is_secure: false,
         }
     }
 }
@@ -111,6 +114,7 @@ impl Tree {
         let mut nodes = BTreeMap::new();
         let topology = topology(&layout, directory.path(), &mut ports, &mut nodes)?;
         fs::write(directory.path().join("topology.yaml"), &topology)?;
+        let topology = if layout.is_secure { secured(topology, directory.path())? } else { topology };
         let proxies = if layout.proxied { start_proxies(&nodes)? } else { BTreeMap::new() };
         for role in ["primary", "secondary"] {
             fs::write(directory.path().join(format!("{role}.yaml")), seen_by(role, &topology, &nodes, &proxies))?;
@@ -183,12 +187,35 @@ impl Tree {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.process_id(name)?))?.count())
     }
 
-    /// Asks the monitor `name`.
+    /// Asks the monitor `name`, as somebody who may read.
     ///
     /// # Panics
     /// If there is no such monitor.
     pub fn ask(&self, name: &str) -> Answers {
-        Answers::of_port(self.nodes.get(name).unwrap_or_else(|| panic!("no node {name}")).http)
+        let port = self.port(name);
+        if !self.layout.is_secure {
+            return Answers::of_port(port);
+        }
+        let certificates = self.directory.path().join("certs");
+        Answers::of_tls_port(port, &certificates.join("ca.pem"))
+            .and_then(|answers| answers.with_token(&certificates.join("read.token")))
+            .expect("certificates and tokens were made")
+    }
+
+    /// Returns the port on which the monitor `name` answers.
+    ///
+    /// # Panics
+    /// If there is no such monitor.
+    pub fn port(&self, name: &str) -> u16 {
+        self.nodes.get(name).unwrap_or_else(|| panic!("no node {name}")).http
+    }
+
+    /// Returns what the monitor `name` has logged so far.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn said(&self, name: &str) -> Result<String> {
+        self.running.get(name).map(Process::stderr).with_context(|| format!("{name} does not run"))
     }
 
     /// Starts the monitor `name`, on the data that it left, and waits until it is ready.
@@ -343,7 +370,11 @@ impl Tree {
         })
     }
 
-    fn launch(&mut self, name: &str) -> Result<()> {
+    /// Starts the monitor `name`, and does not wait for it.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn launch(&mut self, name: &str) -> Result<()> {
         let node = self.nodes.get(name).with_context(|| format!("no node {name}"))?;
         let mut command = Command::new(binaries::firetower()?);
         let is_proxied = self.layout.proxied && node.role != "global";
@@ -384,6 +415,19 @@ fn seen_by(role: &str, topology: &str, nodes: &BTreeMap<String, Node>, proxies: 
         }
     }
     text
+}
+
+/// Makes certificates and tokens for `topology`, which is in `directory`, and returns it with the keys that use them.
+fn secured(topology: String, directory: &Path) -> Result<String> {
+    let path = directory.join("topology.yaml");
+    let mut command = Command::new(binaries::firetower()?);
+    let made = command.arg("certs").arg(directory.join("certs")).arg("--topology").arg(&path).output()?;
+    ensure!(made.status.success(), "firetower certs: {}", String::from_utf8_lossy(&made.stderr));
+    let said = String::from_utf8(made.stdout)?;
+    let (_, keys) = said.split_once("topology:\n\n").with_context(|| format!("no keys in {said}"))?;
+    let topology = topology + keys;
+    fs::write(&path, &topology)?;
+    Ok(topology)
 }
 
 fn start_fleet(layout: &Layout, directory: &Path) -> Result<Process> {
