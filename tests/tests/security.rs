@@ -161,7 +161,7 @@ fn cases(tree: &Tree) -> Result<Vec<Case>> {
             topology: own("certs/dub-s0.pem", "certs/dub-s0-key.pem"),
             metric: "firetower_relay_refusals_total{direction=\"sent\",reason=\"wrong_identity\"}",
             parent_says: "its certificate does not name the node that it claims to be",
-            child_says: "this node's certificate is for dub-s0, 127.0.0.1",
+            child_says: "this node's certificate is for dub-s0, localhost and not for dub-s1",
         },
     ])
 }
