@@ -19,7 +19,7 @@ use firetower_model::Kind;
 pub use check::{Remark, Severity, check};
 pub(crate) use entry::{Entry, SeriesLine, entry, sample_after};
 pub(crate) use family::Families;
-pub(crate) use labels::read as read_labels;
+pub(crate) use labels::{count as count_labels, read as read_labels};
 pub use negotiation::{MediaType, Protocol, UnknownFormat, accept};
 pub(crate) use value::short_decimal;
 

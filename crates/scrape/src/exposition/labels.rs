@@ -1,6 +1,7 @@
 //! The name and labels of a line.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use firetower_model::Kind;
@@ -10,6 +11,9 @@ use super::entry::{byte, skip_blanks};
 use super::family::Families;
 use super::value::normalize_float;
 use super::{Fault, Format};
+
+/// Up to how many names are compared with each other to find one that is repeated; more are hashed.
+const COMPARED_MAX: usize = 32;
 
 /// Labels as they stand on a line, `__name__` first.
 pub(crate) type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
@@ -203,20 +207,34 @@ pub(crate) fn read<'a>(
     Ok(kind)
 }
 
+/// Returns how many labels the series line at `start` has, its name not counted.
+pub(crate) fn count(page: &[u8], start: usize, format: Format) -> Result<usize, Fault> {
+    let mut labels = 0;
+    let see = &mut |part| labels += usize::from(matches!(part, Part::Label { .. }));
+    scan(page, skip_blanks(page, start, format), format, see)?;
+    Ok(labels)
+}
+
 /// Finds what only a second look at a series shows: empty and repeated names.
 fn check(start: usize, pairs: &Pairs<'_>) -> Result<(), Fault> {
     if pairs[0].1.is_empty() {
         return Err(Fault::new(start, "the metric name is empty"));
     }
-    for (at, (name, _)) in pairs.iter().enumerate() {
-        if name.is_empty() {
-            return Err(Fault::new(start, "a label name is empty"));
-        }
-        if pairs[..at].iter().any(|(earlier, _)| earlier == name) {
-            return Err(Fault::new(start, format!("label name {name:?} is not unique")));
-        }
+    if pairs.iter().any(|(name, _)| name.is_empty()) {
+        return Err(Fault::new(start, "a label name is empty"));
     }
-    Ok(())
+    let repeated = if pairs.len() <= COMPARED_MAX { repeated_of_few(pairs) } else { repeated_of_many(pairs) };
+    repeated.map_or(Ok(()), |name| Err(Fault::new(start, format!("label name {name:?} is not unique"))))
+}
+
+fn repeated_of_few<'p>(pairs: &'p Pairs<'_>) -> Option<&'p str> {
+    let mut names = pairs.iter().map(|(name, _)| &**name).enumerate();
+    names.find(|(at, name)| pairs[..*at].iter().any(|(earlier, _)| earlier == name)).map(|(_, name)| name)
+}
+
+fn repeated_of_many<'p>(pairs: &'p Pairs<'_>) -> Option<&'p str> {
+    let mut seen = HashSet::with_capacity(pairs.len());
+    pairs.iter().map(|(name, _)| &**name).find(|name| !seen.insert(*name))
 }
 
 /// Returns a name or value with its escapes resolved.

@@ -97,19 +97,23 @@ pub(super) async fn read_response(
     if filled == 0 {
         return Err(Error::Closed { source: io::ErrorKind::UnexpectedEof.into() });
     }
-    let mut start = 0;
+    let (mut start, mut looked_at) = (0, 0);
     let (mut head, head_length) = loop {
-        match parse_head(&lease.raw[start..filled])? {
-            Some((head, length)) if (100..200).contains(&head.status) => start += length,
-            Some(found) => break found,
-            None if filled - start > HEAD_BYTES_MAX => {
-                return Err(Error::Head { reason: "its head is too long".into() });
+        // A head ends with a line: one that comes byte by byte is not read anew for each of them.
+        let is_worth = looked_at == 0 || memchr::memchr(b'\n', &lease.raw[looked_at..filled]).is_some();
+        match if is_worth { parse_head(&lease.raw[start..filled])? } else { None } {
+            // What comes before the answer is passed over, and counts for its head.
+            Some((head, length)) if (100..200).contains(&head.status) && start + length <= HEAD_BYTES_MAX => {
+                (start, looked_at) = (start + length, start + length);
             }
-            None => {
+            Some(found) if !(100..200).contains(&found.0.status) => break found,
+            None if filled <= HEAD_BYTES_MAX => {
+                looked_at = filled;
                 if read_more(stream, &mut lease.raw, &mut filled).await? == 0 {
                     return Err(Error::Cut);
                 }
             }
+            _ => return Err(Error::Head { reason: "its head is too long".into() }),
         }
     };
     // A packed body is only ever larger than what is in it by a few bytes in a thousand, and is counted unpacked.
@@ -314,15 +318,18 @@ fn parse_head(raw: &[u8]) -> Result<Option<(Head, usize)>, Error> {
         media_type: MediaType::Missing,
         location: None,
     };
-    let mut is_chunked = false;
+    let (mut is_chunked, mut known_length) = (false, None);
     for header in response.headers.iter() {
         let value = String::from_utf8_lossy(header.value);
         let has_word = |word: &str| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word));
         match header.name {
             name if name.eq_ignore_ascii_case("content-length") => {
-                let length =
-                    value.trim().parse().map_err(|_| fault(format!("content-length {value:?} is no number")))?;
-                head.length = Length::Known(length);
+                let digits = Some(value.trim()).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+                let length = digits.and_then(|digits| digits.parse::<usize>().ok());
+                let length = length.ok_or_else(|| fault(format!("content-length {value:?} is no number")))?;
+                if known_length.replace(length).is_some_and(|before| before != length) {
+                    return Err(fault("it has more than one content-length".into()));
+                }
             }
             name if name.eq_ignore_ascii_case("transfer-encoding") => is_chunked = has_word("chunked"),
             name if name.eq_ignore_ascii_case("connection") => {
@@ -342,8 +349,10 @@ fn parse_head(raw: &[u8]) -> Result<Option<(Head, usize)>, Error> {
             _ => {}
         }
     }
-    if is_chunked {
-        head.length = Length::Chunked;
+    match known_length {
+        _ if is_chunked => head.length = Length::Chunked,
+        Some(length) if head.length == Length::UntilClose => head.length = Length::Known(length),
+        _ => {}
     }
     Ok(Some((head, length)))
 }

@@ -228,6 +228,14 @@ async fn faults_have_a_word_and_a_story() {
         "/loop" => b"HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n".to_vec(),
         "/away" => b"HTTP/1.1 302 Found\r\nLocation: ftp://x/\r\nContent-Length: 0\r\n\r\n".to_vec(),
         "/head" => [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'x'; 70 << 10]].concat(),
+        "/headers" => [&b"HTTP/1.1 200 OK\r\n"[..], &b"a: b\r\n".repeat(9_000)].concat(),
+        "/interim" => b"HTTP/1.1 100 Continue\r\n\r\n".repeat(9_000),
+        "/negative" => b"HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\na 1\n".to_vec(),
+        "/lengths" => b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\na 1\n".to_vec(),
+        "/long" => b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\na 1\n!".to_vec(),
+        "/size" => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n".to_vec(),
+        "/overrun" => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\na 1\n\r\n".to_vec(),
+        "/extension" => [&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;"[..], &[b'x'; 99 << 10]].concat(),
         _ => b"what?\r\n\r\n".to_vec(),
     })
     .await;
@@ -243,6 +251,14 @@ async fn faults_have_a_word_and_a_story() {
         ("/loop", "redirects", "stopped after 10 redirects"),
         ("/away", "url", "\"ftp://x/\" is not a URL to scrape: its scheme is neither http nor https"),
         ("/head", "http", "the answer cannot be read: its head is too long"),
+        ("/headers", "http", "the answer cannot be read: too many headers"),
+        ("/interim", "http", "the answer cannot be read: its head is too long"),
+        ("/negative", "http", "the answer cannot be read: content-length \"-4\" is no number"),
+        ("/lengths", "http", "the answer cannot be read: it has more than one content-length"),
+        ("/long", "receive", "the answer ends too early"),
+        ("/size", "http", "the answer cannot be read: a chunk has no size"),
+        ("/overrun", "http", "the answer cannot be read: a chunk is longer than its size"),
+        ("/extension", "http", "the answer cannot be read: the head of a chunk is too long"),
         ("/what", "http", "the answer cannot be read: invalid HTTP version"),
     ];
     for (path, word, story) in cases {

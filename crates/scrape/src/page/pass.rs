@@ -12,6 +12,9 @@ pub(super) const NEW: u32 = 1 << 31;
 /// Marks an entry of the page's order as a line of the shape whose value is the one in the row.
 pub(super) const WROTE: u32 = 1 << 30;
 
+/// How long comments are remembered in a row: a shape must not hold a page's worth of them. Longer ones are read each time.
+const COMMENT_BYTES_MAX: usize = 16 << 10;
+
 /// What ends a page of OpenMetrics and is no comment there.
 const END: &[u8] = b"# EOF";
 
@@ -169,7 +172,7 @@ impl<'a> Pass<'a> {
         if let Some(found) = self.shape.find(text) {
             reader.order.push(found as u32);
             *next = found + 1;
-        } else if text.ends_with(b"\n") && !text.starts_with(END) {
+        } else if text.ends_with(b"\n") && !text.starts_with(END) && text.len() <= COMMENT_BYTES_MAX {
             reader.order.push(NEW | reader.new.len() as u32);
             reader.new.push(NewLine::comment(at, end));
         }

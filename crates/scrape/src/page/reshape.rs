@@ -5,12 +5,13 @@ use std::sync::Arc;
 use firetower_model::{Kind, Labels, MetricId, STALE, Sample, Timestamp, is_stale};
 
 use super::kin::{Kin, Parts};
+use super::label_limit::LabelLimit;
 use super::line::{KnownLine, Meaning};
 use super::pass::{NEW, WROTE};
 use super::reader::{Page, PageCounts, PageReader, ReadError, Row, check_limit};
 use super::shape::{COMMENT, DROPPED, PageShape};
 use super::{Resolve, TargetPage, has_bit, set_bit};
-use crate::exposition::{Families, Line, SeriesLine, read_labels};
+use crate::exposition::{Families, Fault, Format, Line, SeriesLine, count_labels, read_labels};
 
 /// A shape whose target's lines are new by more than this share is another kind of page.
 const UNLIKE_SHARE: usize = 8;
@@ -18,6 +19,13 @@ const UNLIKE_SHARE: usize = 8;
 const HOLDERS_OF_COMMON: usize = 4;
 /// Lines that a first page lacks, but that other targets have, are this share of it at most; else they are not alike.
 const COMMON_SHARE: usize = 16;
+
+/// How many labels a line may have before relabelling, whatever `label_limit` says.
+const LABELS_MAX: usize = 4_096;
+/// How long the name and labels of a line may be, whatever `label_value_length_limit` says.
+const LINE_BYTES_MAX: usize = 1 << 20;
+/// How many bytes a label takes on a line at least.
+const LABEL_BYTES_LEAST: usize = 4;
 
 /// A line of the page that its shape lacks.
 #[derive(Clone, Copy, Debug)]
@@ -139,6 +147,7 @@ impl Reshape<'_> {
                 Some(found) => matches!(found.meaning, Meaning::Series(..)),
                 None => {
                     let start = line.start as usize;
+                    check_line(page, *line, options.format)?;
                     let kind = read_labels(page, start, line.has_exemplar, options.format, families, &mut pairs)
                         .map_err(|fault| fault.on(page))?;
                     let labels = resolve.relabel(&Line { labels: &pairs, kind })?;
@@ -308,6 +317,23 @@ impl PageReader {
             counts.repeated += 1;
         }
     }
+}
+
+/// Fails if a line has more labels, or is longer, than any rule should have to look at; short ones cannot.
+fn check_line(page: &[u8], line: NewLine, format: Format) -> Result<(), ReadError> {
+    let bytes = line.text(page).len();
+    if bytes < LABELS_MAX * LABEL_BYTES_LEAST {
+        return Ok(());
+    }
+    let found = count_labels(page, line.start as usize, format).map_err(|fault| fault.on(page))?;
+    if found > LABELS_MAX {
+        let name = name_of(line.text(page)).map(String::from_utf8_lossy).unwrap_or_default();
+        return Err(LabelLimit::Count { limit: LABELS_MAX, metric: LabelLimit::shown(&name), found }.into());
+    }
+    if bytes > LINE_BYTES_MAX {
+        return Err(Fault::new(line.start as usize, "the name and labels are longer than 1 MiB").on(page).into());
+    }
+    Ok(())
 }
 
 fn known_line(text: &[u8], meaning: Meaning) -> KnownLine {

@@ -268,11 +268,15 @@ fn a_page_that_is_refused_costs_no_id() {
     let mut bench = Bench { ids: Ids { key: Some(1), ..Ids::default() }, ..Bench::default() };
     bench.read("a 1\n");
     let lines = bench.shapes.held().lines;
+    let many = format!("a{{{}}} 1\n", (0..5_000).map(|l| format!("l{l}=\"\",")).collect::<String>());
+    let long = format!("b 1\na{{b=\"{}\"}} 1\n", "x".repeat(2 << 20));
     let exploded: String = (0..1000).map(|line| format!("a{{l=\"{line}\"}} 1\n")).collect();
     let limited = ReadOptions { sample_limit: Some(100), ..ReadOptions::default() };
     let cases = [
         (exploded.as_str(), limited, "sample_limit of 100 samples is exceeded"),
         ("b 1\nlong 1\n", limited, "label_limit of 1 is exceeded by metric \"long\" with 2 labels"),
+        (&many, limited, "label_limit of 4096 is exceeded by metric \"a\" with 5000 labels"),
+        (&long, limited, "line 2: the name and labels are longer than 1 MiB"),
         ("b 1\nb{c=\"d\",c=\"d\"} 1\n", limited, "line 2: label name \"c\" is not unique"),
     ];
     for (page, options, message) in cases {
