@@ -12,6 +12,9 @@ use crate::complaint::Place;
 /// How many nodes a file may have once its aliases are resolved.
 const NODES_MAX: usize = 1_000_000;
 
+/// How deep lists and mappings may lie in each other: trees are walked, and taken apart, recursively.
+const DEPTH_MAX: usize = 64;
+
 /// A value and where it begins.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -105,8 +108,8 @@ struct Open {
 impl Builder {
     fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), String> {
         match event {
-            Event::SequenceStart(_, anchor, _) => self.open(place, anchor, Value::List(Vec::new())),
-            Event::MappingStart(_, anchor, _) => self.open(place, anchor, Value::Map(Vec::new())),
+            Event::SequenceStart(_, anchor, _) => return self.open(place, anchor, Value::List(Vec::new())),
+            Event::MappingStart(_, anchor, _) => return self.open(place, anchor, Value::Map(Vec::new())),
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(Open { anchor, mut node, .. }) = self.open.pop() {
                     merge(&mut node);
@@ -126,8 +129,12 @@ impl Builder {
         Ok(())
     }
 
-    fn open(&mut self, place: Place, anchor: usize, value: Value) {
+    fn open(&mut self, place: Place, anchor: usize, value: Value) -> Result<(), String> {
+        if self.open.len() >= DEPTH_MAX {
+            return Err(format!("more than {DEPTH_MAX} lists and mappings inside each other"));
+        }
         self.open.push(Open { anchor, node: Node { place, value }, key: None });
+        Ok(())
     }
 
     /// Hands a whole node to the collection that it is in.
@@ -231,6 +238,16 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(show(&parse(text).unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_lies_too_deep_is_refused() {
+        let lists = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse(&lists(DEPTH_MAX)).is_ok());
+        for text in [lists(DEPTH_MAX + 1), "[".repeat(1 << 20), "- ".repeat(1 << 16), "{a: ".repeat(1 << 16)] {
+            let fault = parse(&text).unwrap_err();
+            assert_eq!(fault.message, "more than 64 lists and mappings inside each other", "{}", fault.place);
         }
     }
 
