@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={root}");
     let files = protox::compile(["firetower/v1/tree.proto", "firetower/v1/frame.proto"], [root])?;
     tonic_prost_build::configure()
+        .codec_path("crate::codec::screen::ScreenedCodec")
         .bytes(".firetower.v1.Frame.payload")
         .bytes(".firetower.v1.FramePart.content")
         .bytes(".firetower.v1.Heartbeat.status")

@@ -13,6 +13,7 @@ mod ports;
 mod process;
 mod served;
 mod site;
+mod trap;
 mod tree;
 mod wait;
 
@@ -25,5 +26,6 @@ pub use ports::Ports;
 pub use process::Process;
 pub use served::check_served;
 pub use site::{Answer, Asked, Site};
+pub use trap::{TRAPS, Trap};
 pub use tree::{Layout, Tree};
 pub use wait::{now_ms, wait_for};

@@ -79,7 +79,15 @@ impl Process {
     /// If it had ended before.
     pub fn terminate(&mut self) -> Result<()> {
         self.check_running()?;
-        let status = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.id())]).status()?;
+        self.signal("TERM")
+    }
+
+    /// Sends a signal by its name, and returns without waiting.
+    ///
+    /// # Errors
+    /// If that is not possible.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        let status = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.id())]).status()?;
         ensure!(status.success(), "signal {}: {status}", self.name);
         Ok(())
     }

@@ -245,6 +245,22 @@ impl Tree {
         process.wait(STOP)
     }
 
+    /// Sends a signal to the monitor `name`, by the signal's name.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn signal(&self, name: &str, signal: &str) -> Result<()> {
+        self.running.get(name).with_context(|| format!("{name} does not run"))?.signal(signal)
+    }
+
+    /// Returns what the monitor `name` has written to its log.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn said(&self, name: &str) -> Result<String> {
+        Ok(self.running.get(name).with_context(|| format!("{name} does not run"))?.stderr())
+    }
+
     /// Stops the fleet, so that nothing answers any more, and waits until its log is whole.
     ///
     /// # Errors

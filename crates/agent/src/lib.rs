@@ -16,10 +16,9 @@
 //! # }
 //! ```
 
-use std::io;
 use std::time::Duration;
 
-use firetower_daemon::{Clock, Listener, Security, Tasks};
+use firetower_daemon::{Clock, HttpMetrics, Listener, Security, Tasks, serve_http};
 use tokio_util::sync::CancellationToken;
 
 mod collect;
@@ -64,14 +63,6 @@ impl Default for Options {
 /// Why the agent ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The listener failed.
-    #[error("serve the agent's pages at {address}")]
-    Serve {
-        /// Where it listened, `host:port`.
-        address: String,
-        /// What failed.
-        source: io::Error,
-    },
     /// A task panicked.
     #[error("task {task} panicked")]
     Panicked {
@@ -92,17 +83,14 @@ pub enum Error {
 /// If a task failed, or overran the grace period while stopping.
 pub async fn run(listener: Listener, clock: Clock, cancel: CancellationToken, options: Options) -> Result<(), Error> {
     let readings = Readings::new(options.filesystem_timeout);
-    let address = listener.local_address().to_owned();
     let security = options.security;
     let pages = security.protect(router(readings.clone(), security.clone()));
-    tracing::info!(address, "agent listens");
+    tracing::info!(address = listener.local_address(), "agent listens");
 
     let mut tasks = Tasks::new();
     tasks.start("http", |cancel| async move {
-        axum::serve(listener, pages)
-            .with_graceful_shutdown(cancel.cancelled_owned())
-            .await
-            .map_err(|source| Error::Serve { address, source })
+        serve_http(listener, pages, HttpMetrics::default(), cancel).await;
+        Ok(())
     });
     tasks.start("follow certificates and tokens", |cancel| async move {
         security.follow(cancel).await;

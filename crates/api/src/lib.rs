@@ -2,7 +2,7 @@
 //!
 //! [`common`] is what all of them serve, [`query`] answers selectors from a monitor's raw series, [`spans`] from its tiers,
 //! [`tsdb`] says who has how many, [`kept`] which labels rows lack, [`monitor`] how one
-//! monitor is, [`global`] answers for the whole fleet, [`serve`] puts a router on a listener. Nothing here decides: it reads what it is handed
+//! monitor is, [`global`] answers for the whole fleet. Nothing here decides: it reads what it is handed
 //! and writes it down. It holds no state beyond the limits of a request.
 //!
 //! ```
@@ -25,7 +25,6 @@ mod kept;
 mod monitor;
 mod params;
 mod query;
-mod serve;
 mod spans;
 mod tsdb;
 
@@ -38,6 +37,5 @@ pub use global::{
 pub use kept::kept;
 pub use monitor::monitor;
 pub use query::query;
-pub use serve::serve;
 pub use spans::spans;
 pub use tsdb::{Counted, ReadTsdb, TsdbStatus, tsdb};

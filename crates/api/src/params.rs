@@ -3,12 +3,17 @@
 use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
-use axum::http::{Method, header};
+use axum::http::{Method, StatusCode, header};
+use axum::response::IntoResponse;
 use firetower_model::{TimeRange, Timestamp};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::time::timeout;
 
 use crate::error::Error;
+
+/// How long a form may take to come.
+const FORM_LIMIT: Duration = Duration::from_secs(10);
 
 /// The parameters of one request; of two with one name the first counts, an empty one counts as absent.
 #[derive(Debug, Default)]
@@ -79,7 +84,9 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         if request.method() != Method::POST || !is_form {
             return Ok(Params::parse(&in_url));
         }
-        let form = String::from_request(request, state).await.map_err(axum::response::IntoResponse::into_response)?;
+        let form = timeout(FORM_LIMIT, String::from_request(request, state)).await;
+        let form = form.map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the form took too long\n").into_response())?;
+        let form = form.map_err(IntoResponse::into_response)?;
         Ok(Params::parse(&format!("{form}&{in_url}")))
     }
 }

@@ -15,6 +15,8 @@
 mod backoff;
 mod blocking;
 mod clock;
+mod crowd;
+mod http;
 mod names;
 mod net;
 mod random;
@@ -27,6 +29,8 @@ mod telemetry;
 pub use backoff::Backoff;
 pub use blocking::blocking;
 pub use clock::Clock;
+pub use crowd::{Crowd, Place, Work};
+pub use http::{HttpMetrics, serve_http};
 pub use names::{NameRecord, Names};
 pub use net::{Connector, Io, Listener, Peer, Stream};
 pub use random::Random;

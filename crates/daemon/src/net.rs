@@ -142,21 +142,23 @@ impl Listener {
     }
 }
 
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Listener({})", self.address)
+#[cfg(test)]
+impl Accept for tokio::sync::mpsc::Receiver<(Stream, Peer)> {
+    fn accept(&mut self) -> Accepting<'_> {
+        Box::pin(async { Ok(self.recv().await.expect("the test opens connections")) })
     }
 }
 
-impl axum::serve::Listener for Listener {
-    type Io = Stream;
-    type Addr = Peer;
-
-    async fn accept(&mut self) -> (Stream, Peer) {
-        Listener::accept(self).await
+#[cfg(test)]
+impl Listener {
+    /// Takes the connections that a test opens.
+    pub(crate) fn of_channel(connections: tokio::sync::mpsc::Receiver<(Stream, Peer)>) -> Listener {
+        Listener { accept: Box::new(connections), address: "test:1".into() }
     }
+}
 
-    fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer::at(self.address.clone()))
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Listener({})", self.address)
     }
 }

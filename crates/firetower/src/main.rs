@@ -10,6 +10,7 @@ mod client;
 mod demo;
 mod leash;
 mod load;
+mod open_files;
 mod output;
 mod protection;
 mod roles;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{AgentArguments, MonitorArguments, ProcessArguments, RunningArguments, SecondaryArguments};
 use crate::load;
+use crate::open_files;
 use crate::protection::Protection;
 use crate::roles::{self, MonitorSetup, StandaloneSetup};
 use crate::stop::{StopOn, until_stopped};
@@ -105,6 +106,7 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     start_logging();
+    open_files::raise_limit();
     let stop_on = if process.stop_on_stdin_close { StopOn::SignalsAndStdin } else { StopOn::Signals };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let cancel = CancellationToken::new();

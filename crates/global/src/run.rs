@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, global, reload_on_signal, serve};
-use firetower_daemon::{Ended, Listener, Surroundings, Tasks, blocking};
+use firetower_api::{Common, Readiness, Reload, common, global, reload_on_signal};
+use firetower_daemon::{Ended, HttpMetrics, Listener, Surroundings, Tasks, blocking, serve_http};
 use firetower_model::{NodeStatus, Role};
 use firetower_relay::{ExposedStatus, Identity, Keeping, RelayMetrics, keep, maintain_rows};
 use firetower_store::{DataDirectory, Memory, Options, Store};
 use firetower_topology::{Node, Topology};
+use firetower_wire::CallMetrics;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -68,8 +69,9 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
 
     let mut tasks: Tasks<Error> = Tasks::new();
     let (to_keeper, calls) = mpsc::channel(CALLS_MAX);
+    let (taken, served) = (CallMetrics::register(&mut registry), HttpMetrics::register(&mut registry));
     tasks.start("take calls", |cancel| async move {
-        firetower_wire::serve(grpc, to_keeper, cancel).await;
+        firetower_wire::serve(grpc, to_keeper, taken, cancel).await;
         Ok(())
     });
     let (inbox_bytes, clock_of_keeper) = (topology.inbox.bytes, clock.clone());
@@ -92,7 +94,10 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         security.follow(cancel).await;
         Ok(())
     });
-    tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
+    tasks.start("answer http", |cancel| async move {
+        serve_http(http, router, served, cancel).await;
+        Ok(())
+    });
     finish(tasks.join(cancel, grace).await, grace)
 }
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, kept, monitor, reload_on_signal, serve};
-use firetower_daemon::{Listener, Surroundings, Tasks, blocking};
+use firetower_api::{Common, Readiness, Reload, common, kept, monitor, reload_on_signal};
+use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, serve_http};
 use firetower_model::{Budget, KeptReport, NodeStatus, Role};
 use firetower_relay::{
     ExposedKept, ExposedStatus, Identity, Keeping, Link, OutboxLimits, Outlet, ParentEvent, RelayMetrics, keep,
@@ -14,6 +14,7 @@ use firetower_relay::{
 use firetower_scrape::{Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, Tls, discover};
 use firetower_store::{DataDirectory, Memory, Options, Store};
 use firetower_topology::{Datacenter, Node, ScrapeConfig, Topology};
+use firetower_wire::CallMetrics;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -116,8 +117,9 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         Ok(())
     });
     let (to_keeper, calls) = mpsc::channel(CALLS_MAX);
+    let (taken, served) = (CallMetrics::register(&mut registry), HttpMetrics::register(&mut registry));
     tasks.start("take calls", |cancel| async move {
-        firetower_wire::serve(grpc, to_keeper, cancel).await;
+        firetower_wire::serve(grpc, to_keeper, taken, cancel).await;
         Ok(())
     });
     let keeping = Keeping {
@@ -147,7 +149,10 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         security.follow(cancel).await;
         Ok(())
     });
-    tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
+    tasks.start("answer http", |cancel| async move {
+        serve_http(http, router, served, cancel).await;
+        Ok(())
+    });
     Ok(tasks)
 }
 

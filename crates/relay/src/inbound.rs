@@ -1,7 +1,7 @@
 //! What sessions hand to the keeper.
 
 use firetower_model::{Claim, Frame, Generation, Incarnation, NodeStatus, Sequence};
-use firetower_wire::{FrameDown, Hello, ParentControl, RowKeys};
+use firetower_wire::{FrameDown, Hello, ParentControl, Refusal, RowKeys};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::inbox::Room;
@@ -20,6 +20,8 @@ pub(crate) enum Inbound {
     Taken { session: SessionId, generation: Generation, fingerprint: u64 },
     /// A child's `Control` call has ended.
     Gone { session: SessionId },
+    /// A child opens a stream of frames; the answer is a refusal if it is not here.
+    Opening { child: String, incarnation: Incarnation, answer: oneshot::Sender<Option<Refusal>> },
     /// A child names rows.
     RowKeys { child: String, incarnation: Incarnation, row_keys: RowKeys, room: Room, out: mpsc::Sender<FrameDown> },
     /// A child's frame.

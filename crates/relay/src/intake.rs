@@ -8,7 +8,7 @@ use firetower_wire::{
     FrameDown, FrameHead, FramePart, FrameSession, FrameUp, Lane, Refusal, RefusalReason, RowKeys, SealedFrame,
     decode_frame, inflated_bytes,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +51,12 @@ impl Intake {
         let first = first.map_err(|_| Error::Silent { what: "opening", limit: FIRST_LIMIT })??;
         let Some(FrameUp::Opening(opening)) = first else { return Err(Error::Ended { call: "frames" }) };
         if let Some(refusal) = unproven(&call.peer, &opening.node, &self.metrics) {
+            return say(&call.sender, FrameDown::Refused(refusal)).await;
+        }
+        let (answer, answered) = oneshot::channel();
+        let (child, incarnation) = (opening.node.clone(), opening.incarnation);
+        hand(&self.fresh, Inbound::Opening { child, incarnation, answer }).await?;
+        if let Some(refusal) = answered.await.map_err(|_| Error::Ended { call: "frames" })? {
             return say(&call.sender, FrameDown::Refused(refusal)).await;
         }
         let (out, to_send) = mpsc::channel(OUT_MAX);

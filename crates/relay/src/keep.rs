@@ -10,7 +10,7 @@ use firetower_model::{
     Timestamp, WindowRows,
 };
 use firetower_store::{Applied, Batch, Hello as Greeting, Receiver, Store};
-use firetower_wire::{Accepted, Features, FrameDown, Hello, HelloReply, ParentControl, Refusal, RefusalReason};
+use firetower_wire::{Accepted, Features, FrameDown, Hello, HelloReply, ParentControl, Refusal, RefusalReason, RowKeys};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -308,8 +308,9 @@ impl<P: Parent> Keeper<P> {
         match message {
             Inbound::Hello { session, hello, answer, out } => {
                 let message = self.greet(session, hello, out, batch, now);
+                let is_taken = matches!(message, ParentControl::HelloReply(_));
                 replies.push(Reply::Hello { answer, message });
-                return Ok(true);
+                return Ok(is_taken);
             }
             Inbound::Heartbeat { session, status, highest, claim } => {
                 let Some((name, child)) = self.children.of_session(session) else { return Ok(false) };
@@ -333,11 +334,18 @@ impl<P: Parent> Keeper<P> {
                     tracing::info!(child = name, "child has gone");
                 }
             }
+            Inbound::Opening { child, incarnation, answer } => {
+                let refusal = self.stranger(&child, incarnation);
+                if refusal.is_some() {
+                    self.metrics.refused_streams.inc();
+                }
+                // Whoever asked is gone only if its connection is.
+                let _ = answer.send(refusal);
+            }
             Inbound::RowKeys { child, incarnation, row_keys, room, out } => {
                 rooms.push(room);
-                let known = self.store.learn_row_keys(batch, &child, incarnation, row_keys.first, &row_keys.keys)?;
-                if known < row_keys.first.0 {
-                    replies.push(Reply::Frame { out, message: FrameDown::NeedRowKeys { from: RowId(known) } });
+                if let Some(message) = self.learn(&child, incarnation, &row_keys, batch)? {
+                    replies.push(Reply::Frame { out, message });
                 }
                 return Ok(true);
             }
@@ -430,6 +438,38 @@ impl<P: Parent> Keeper<P> {
         ranges.map(|(from, to)| Sequence(from)..=Sequence(to)).collect()
     }
 
+    /// Returns what to tell a node that has not said hello, or has with another data directory.
+    fn stranger(&self, child: &str, incarnation: Incarnation) -> Option<Refusal> {
+        let is_current = self.receiver.applied(child).is_some_and(|applied| applied.incarnation == incarnation);
+        let text = || format!("{child} has not said hello with incarnation {incarnation}");
+        (!is_current).then(|| Refusal::new(RefusalReason::Busy, text()))
+    }
+
+    /// Learns what a child's row ids stand for; returns what to say about it, if anything.
+    fn learn(
+        &mut self,
+        child: &str,
+        incarnation: Incarnation,
+        row_keys: &RowKeys,
+        batch: &mut Batch,
+    ) -> Result<Option<FrameDown>, Error> {
+        if let Some(refusal) = self.stranger(child, incarnation) {
+            return Ok(Some(FrameDown::Refused(refusal)));
+        }
+        match self.store.learn_row_keys(batch, child, incarnation, row_keys.first, &row_keys.keys) {
+            Ok(known) if known < row_keys.first.0 => Ok(Some(FrameDown::NeedRowKeys { from: RowId(known) })),
+            Ok(_) => Ok(None),
+            // One child's keys must not end what all others need.
+            Err(error @ firetower_store::Error::Full { .. }) => {
+                self.metrics.refused_row_keys.get_or_create(&peer(child)).inc_by(row_keys.keys.len() as u64);
+                let text = format!("the row keys of {child} are too many: {error}");
+                tracing::error!(child, %error, "row keys refused");
+                Ok(Some(FrameDown::Refused(Refusal::new(RefusalReason::Malformed, text))))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Applies a frame that is new, and returns what to say about it.
     fn apply_frame(
         &mut self,
@@ -439,10 +479,8 @@ impl<P: Parent> Keeper<P> {
         row_keys_needed: u32,
         batch: &mut Batch,
     ) -> Result<FrameDown, Error> {
-        let is_current = self.receiver.applied(child).is_some_and(|applied| applied.incarnation == incarnation);
-        if !is_current {
-            let text = format!("{child} has not said hello with incarnation {incarnation}");
-            return Ok(FrameDown::Refused(Refusal::new(RefusalReason::Busy, text)));
+        if let Some(refusal) = self.stranger(child, incarnation) {
+            return Ok(FrameDown::Refused(refusal));
         }
         let mut acknowledged = frame.sequence..=frame.sequence;
         // A tombstone grows: its first sequence says nothing of the others.

@@ -46,6 +46,10 @@ pub struct RelayMetrics {
     pub malformed_frames: Family<Peer, Counter>,
     /// Frames of a kind that this release does not know.
     pub unknown_frames: Family<Peer, Counter>,
+    /// Row keys that there was no room for.
+    pub refused_row_keys: Family<Peer, Counter>,
+    /// Streams of frames of nodes that had not said hello.
+    pub refused_streams: Counter,
     /// Raw samples in applied frames.
     pub applied_samples: Family<Peer, Counter>,
     /// Calls refused, in either direction.
@@ -76,8 +80,11 @@ impl RelayMetrics {
         add("repeated_frames", "Frames received that were applied already", &metrics.repeated_frames);
         add("malformed_frames", "Frames that could not be read", &metrics.malformed_frames);
         add("unknown_frames", "Frames of a kind not known", &metrics.unknown_frames);
+        add("refused_row_keys", "Row keys of a child that there was no room for", &metrics.refused_row_keys);
         add("room_waits", "Times that a child waited two seconds for room for a frame", &metrics.room_waits);
         add("applied_samples", "Raw samples in applied frames", &metrics.applied_samples);
+        let help = "Streams of frames refused, since their node had not said hello";
+        registry.register("firetower_relay_refused_streams", help, metrics.refused_streams.clone());
         let (refused, held) = (metrics.refused_children.clone(), metrics.inbox_bytes.clone());
         registry.register(
             "firetower_relay_batches",

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, kept, monitor, query, reload_on_signal, serve, spans, tsdb};
-use firetower_daemon::{Clock, Ended, Listener, Security, Surroundings, Tasks, blocking};
+use firetower_api::{Common, Readiness, Reload, common, kept, monitor, query, reload_on_signal, spans, tsdb};
+use firetower_daemon::{
+    Clock, Ended, HttpMetrics, Listener, Security, Surroundings, Tasks, blocking, serve_http,
+};
 use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Window};
 use firetower_relay::{ExposedKept, ExposedStatus, Identity, Link, OutboxLimits, Outlet, RelayMetrics};
 use firetower_scrape::{
@@ -358,6 +360,7 @@ impl Base {
         let again = reload.clone();
         self.tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
         self.readiness.set_ready();
+        let served = HttpMetrics::register(&mut self.registry);
         let answers = Common { readiness: self.readiness, registry: Arc::new(self.registry), reload: Some(reload) };
         let store = Arc::new(self.store);
         let read_tsdb = read_tsdb(Arc::clone(&store));
@@ -371,7 +374,10 @@ impl Base {
             security.follow(cancel).await;
             Ok(())
         });
-        self.tasks.start("answer http", |cancel| async move { Ok(serve(http, router, cancel).await?) });
+        self.tasks.start("answer http", |cancel| async move {
+            serve_http(http, router, served, cancel).await;
+            Ok(())
+        });
         end(self.tasks.join(cancel, grace).await, grace)
     }
 }

@@ -5,6 +5,7 @@ mod health;
 pub(crate) mod kept;
 pub(crate) mod labels;
 mod rows;
+pub(crate) mod screen;
 pub(crate) mod status;
 mod walk;
 

@@ -33,5 +33,5 @@ pub use message::{
     ParentControl, Refusal, RefusalReason, RowKeys, SealedFrame, decode_assignment, encode_assignment,
 };
 pub use prost::bytes::Bytes;
-pub use serve::{Accepted, ControlSession, FrameSession, Lane, serve};
+pub use serve::{Accepted, CallMetrics, ControlSession, FrameSession, Lane, serve};
 pub use session::{Receiver, Sender};

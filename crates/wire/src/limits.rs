@@ -34,6 +34,8 @@ pub const TARGETS_MAX: usize = 1 << 16;
 pub const DROPPED_LABELS_MAX: usize = firetower_model::kept::DROPPED_MAX;
 /// Row keys of one message.
 pub const ROW_KEYS_MAX: usize = 1 << 16;
+/// Names and values of all labels of one message.
+pub const TEXTS_MAX: usize = 1 << 20;
 /// Ranges of sequences of one message. A sender leaves out those after; what they say is then said again later.
 pub const RANGES_MAX: usize = 1 << 16;
 /// Bytes of the status in a heartbeat.

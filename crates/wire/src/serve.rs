@@ -1,18 +1,20 @@
 //! The parent's side: it listens.
 
 mod calls;
+mod metrics;
 
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use firetower_daemon::{Listener, Peer, Stream};
+use firetower_daemon::{Crowd, Listener, Peer, Place, Stream};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::MESSAGE_BYTES_MAX;
@@ -21,12 +23,21 @@ use crate::proto::tree_server::TreeServer;
 use crate::serve::calls::Calls;
 use crate::session::{Receiver, Sender};
 
-/// Connections open at once; further ones wait to be accepted.
-const CONNECTIONS_MAX: usize = 4_096;
+pub use metrics::CallMetrics;
+
+/// Connections open at once; a further one takes the place of the one that has waited longest without a call in which
+/// something was said.
+const CONNECTIONS_MAX: usize = 2_048;
+/// Connections that wait so at once: a child speaks within moments, so the oldest is the last to be one.
+const WAITING_MAX: usize = 256;
 /// Calls open at once on one connection; a child needs two.
-const CALLS_MAX: u32 = 16;
-/// How long a connection may take to its first call.
-const FIRST_CALL_LIMIT: Duration = Duration::from_secs(8);
+const CALLS_MAX: u32 = 8;
+/// How long a connection may wait so.
+const CALL_LIMIT: Duration = Duration::from_secs(8);
+/// How often it is looked for connections that have waited for too long.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How large the headers of a call may be.
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
 /// Bytes that may be on their way on one call, and on one connection, before the parent has asked for more: what a child
 /// that keeps to no credit can make the parent hold, but for the one message that it is sending.
 const CALL_WINDOW_BYTES: u32 = 64 << 10;
@@ -82,20 +93,46 @@ pub struct FrameSession {
 /// Takes connections from `listener` and hands every call over to `accepted`, until `cancel`.
 ///
 /// A call whose session is dropped ends, and so do the calls of a connection that breaks. Peers that do not speak
-/// gRPC, or do not speak at all, are cut off. After `cancel` no call is taken, and those that are still open get a
+/// gRPC, or have no call open, are cut off: the oldest of them at once when there are many. After `cancel` no call is taken, and those that are still open get a
 /// second to be ended by the owners of their sessions.
 ///
 /// # Cancel safety
 /// If it is dropped, all connections are cut at once.
-pub async fn serve(mut listener: Listener, accepted: mpsc::Sender<Accepted>, cancel: CancellationToken) {
+pub async fn serve(
+    mut listener: Listener,
+    accepted: mpsc::Sender<Accepted>,
+    metrics: CallMetrics,
+    cancel: CancellationToken,
+) {
+    let crowd = Crowd::default();
     let mut connections = JoinSet::new();
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        metrics.open.set(connections.len() as i64);
         tokio::select! {
             biased;
             () = cancel.cancelled() => break,
             Some(ended) = connections.join_next(), if !connections.is_empty() => log_panic(ended),
-            (stream, peer) = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
-                connections.spawn(serve_connection(stream, peer, accepted.clone(), cancel.clone()));
+            _ = looks.tick() => {
+                let count = crowd.cut_after(CALL_LIMIT);
+                metrics.cut("silent", count);
+                if count > 0 {
+                    tracing::warn!(count, limit = ?CALL_LIMIT, "connections without a call cut off");
+                }
+            }
+            (stream, peer) = listener.accept() => {
+                let is_full = connections.len() >= CONNECTIONS_MAX;
+                if is_full || crowd.waiting() >= WAITING_MAX {
+                    metrics.cut("crowded", 1);
+                    if !crowd.cut_longest() {
+                        let (peer, most) = (peer.address, CONNECTIONS_MAX);
+                        tracing::warn!(peer, most, "connection refused: all others have calls");
+                        continue;
+                    }
+                }
+                let (accepted, metrics, cancel) = (accepted.clone(), metrics.clone(), cancel.clone());
+                connections.spawn(serve_connection(stream, peer, accepted, crowd.enter(), metrics, cancel));
             }
         }
     }
@@ -111,9 +148,15 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn serve_connection(stream: Stream, peer: Peer, accepted: mpsc::Sender<Accepted>, cancel: CancellationToken) {
-    let has_called = Arc::new(AtomicBool::new(false));
-    let calls = Calls { peer: peer.clone(), accepted, has_called: has_called.clone() };
+async fn serve_connection(
+    stream: Stream,
+    peer: Peer,
+    accepted: mpsc::Sender<Accepted>,
+    place: Arc<Place>,
+    metrics: CallMetrics,
+    cancel: CancellationToken,
+) {
+    let calls = Calls { peer: peer.clone(), accepted, place: Arc::clone(&place) };
     let service = TreeServer::new(calls)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -122,31 +165,30 @@ async fn serve_connection(stream: Stream, peer: Peer, accepted: mpsc::Sender<Acc
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(CALLS_MAX)
+        .max_header_list_size(HEADERS_BYTES_MAX)
         .initial_stream_window_size(CALL_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
-    let first_call_limit = sleep(FIRST_CALL_LIMIT);
-    let mut first_call_limit = std::pin::pin!(first_call_limit);
-    let ended = loop {
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                break timeout(DRAIN_LIMIT, connection.as_mut()).await.unwrap_or(Ok(()));
-            }
-            ended = connection.as_mut() => break ended,
-            () = first_call_limit.as_mut(), if !first_call_limit.is_elapsed() => {
-                if !has_called.load(Ordering::Relaxed) {
-                    tracing::warn!(peer = peer.address, "connection without a call cut off");
-                    return;
-                }
-            }
+    let ended = tokio::select! {
+        biased;
+        () = cancel.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            timeout(DRAIN_LIMIT, connection.as_mut()).await.unwrap_or(Ok(()))
         }
+        ended = connection.as_mut() => ended,
+        () = place.cut() => return,
     };
     if let Err(error) = ended {
-        tracing::debug!(peer = peer.address, error = %error, "connection broke");
+        let is_broken = is_of_transport(&*error);
+        metrics.cut(if is_broken { "broken" } else { "malformed" }, 1);
+        tracing::debug!(peer = peer.address, %error, is_broken, "connection ended badly");
     }
+}
+
+/// Tells whether the connection itself failed, rather than what came over it.
+fn is_of_transport(error: &(dyn Error + 'static)) -> bool {
+    error.is::<io::Error>() || error.source().is_some_and(is_of_transport)
 }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
+
+use firetower_daemon::{Place, Work};
 
 use tokio::sync::mpsc;
 use tonic::Streaming;
@@ -61,11 +64,31 @@ impl<T: Message> fmt::Debug for Sender<T> {
 }
 
 /// Hears `T` from the far side. The call ends when it is dropped.
-pub struct Receiver<T: Message>(Streaming<T::Proto>, PhantomData<fn() -> T>);
+pub struct Receiver<T: Message> {
+    stream: Streaming<T::Proto>,
+    proof: Proof,
+    message: PhantomData<fn() -> T>,
+}
+
+/// Whether the far side has shown that it is no stranger to the protocol.
+enum Proof {
+    /// Nobody asks for it.
+    Unasked,
+    /// Its connection counts as idle until its first message.
+    Awaited(Arc<Place>),
+    Given {
+        _work: Work,
+    },
+}
 
 impl<T: Message> Receiver<T> {
     pub(crate) fn new(stream: Streaming<T::Proto>) -> Receiver<T> {
-        Receiver(stream, PhantomData)
+        Receiver { stream, proof: Proof::Unasked, message: PhantomData }
+    }
+
+    /// Hears from a peer whose connection, at `place`, is at work from its first message on.
+    pub(crate) fn of_peer(stream: Streaming<T::Proto>, place: Arc<Place>) -> Receiver<T> {
+        Receiver { stream, proof: Proof::Awaited(place), message: PhantomData }
     }
 
     /// Waits for the next message; `None` when the far side has ended the call well. Messages that this release does
@@ -80,8 +103,11 @@ impl<T: Message> Receiver<T> {
     pub async fn next(&mut self) -> Result<Option<T>, Error> {
         loop {
             let call_error = |source| Error::Call { call: T::CALL, source: Box::new(source) };
-            let Some(read) = self.0.message().await.map_err(call_error)? else { return Ok(None) };
+            let Some(read) = self.stream.message().await.map_err(call_error)? else { return Ok(None) };
             if let Some(message) = T::from_proto(read)? {
+                if let Proof::Awaited(place) = &self.proof {
+                    self.proof = Proof::Given { _work: place.work() };
+                }
                 return Ok(Some(message));
             }
             tracing::debug!(call = T::CALL, "unknown message skipped");

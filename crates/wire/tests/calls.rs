@@ -12,15 +12,17 @@ use firetower_model::{
 };
 use firetower_wire::limits::PART_BYTES_MAX;
 use firetower_wire::{
-    Accepted, ChildControl, ControlSession, DialOptions, Error, Features, FrameDown, FrameHead, FramePart,
+    Accepted, CallMetrics, ChildControl, ControlSession, DialOptions, Error, Features, FrameDown, FrameHead, FramePart,
     FrameSession, FrameUp, Heartbeat, Hello, HelloReply, Lane, Opening, Parent, ParentControl, Refusal, RefusalReason,
     RowKeys, SealedFrame, decode_frame, encode_frame, kind, serve,
 };
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -30,6 +32,7 @@ const INCARNATION: Incarnation = Incarnation { created: AT, random: 7 };
 struct Server {
     address: String,
     accepted: mpsc::Receiver<Accepted>,
+    registry: Registry,
     cancel: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -39,9 +42,27 @@ impl Server {
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_address().to_owned();
         let (queue, accepted) = mpsc::channel(4);
-        let cancel = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, queue, cancel.clone()));
-        Server { address, accepted, cancel, task }
+        let (mut registry, cancel) = (Registry::default(), CancellationToken::new());
+        let metrics = CallMetrics::register(&mut registry);
+        let task = tokio::spawn(serve(listener, queue, metrics, cancel.clone()));
+        Server { address, accepted, registry, cancel, task }
+    }
+
+    /// Waits until so many connections were cut off for `reason`.
+    async fn wait_cut(&self, reason: &str, count: u64) {
+        let start = format!("firetower_wire_cut_connections_total{{reason=\"{reason}\"}} ");
+        let wait = async {
+            loop {
+                let mut text = String::new();
+                encode(&mut text, &self.registry).unwrap();
+                let counted = text.lines().find_map(|line| line.strip_prefix(&start)?.parse::<u64>().ok());
+                if counted.is_some_and(|counted| counted >= count) {
+                    return;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(LIMIT * 2, wait).await.expect(reason);
     }
 
     async fn dial(&self) -> Parent {
@@ -309,9 +330,29 @@ async fn garbage_on_the_port_harms_nobody_else() {
         let mut answer = Vec::new();
         let _ = timeout(LIMIT, stream.read_to_end(&mut answer)).await.expect("cut off at once");
     }
+    server.wait_cut("malformed", 3).await;
     let (_up, _down) = server.dial().await.control(hello()).await.unwrap();
     let mut session = server.next_control().await;
     assert_eq!(session.receiver.next().await.unwrap(), Some(ChildControl::Hello(hello())));
+}
+
+#[tokio::test]
+async fn who_floods_or_says_nothing_is_cut_off_and_nobody_else() {
+    let mut server = Server::start().await;
+    let (up, _down) = server.dial().await.control(hello()).await.unwrap();
+    let mut session = server.next_control().await;
+    assert!(session.receiver.next().await.unwrap().is_some());
+    let mut flood = Vec::new();
+    for _ in 0..600 {
+        flood.push(TcpStream::connect(&server.address).await.unwrap());
+    }
+    let _late = server.dial().await.control(hello()).await.unwrap();
+    let mut late = server.next_control().await;
+    assert!(late.receiver.next().await.unwrap().is_some());
+    server.wait_cut("crowded", 300).await;
+    server.wait_cut("silent", 100).await;
+    up.send(ChildControl::Heartbeat(heartbeat())).await.unwrap();
+    assert!(session.receiver.next().await.unwrap().is_some(), "who was there before is still there");
 }
 
 #[tokio::test]

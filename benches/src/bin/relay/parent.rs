@@ -57,7 +57,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         Identity { node: "parent".into(), role: Role::Primary, region: String::new(), datacenter: "dub".into() };
     let metrics = RelayMetrics::default();
     let keeping = Keeping { identity, store, inbox_bytes: options.inbox_bytes, clock, metrics };
-    let serving = firetower_wire::serve(listener, to_keeper, cancel.clone());
+    let serving = firetower_wire::serve(listener, to_keeper, firetower_wire::CallMetrics::default(), cancel.clone());
     let (_, kept) = tokio::join!(serving, keep(keeping, witness, calls, cancel));
     Ok(kept?)
 }

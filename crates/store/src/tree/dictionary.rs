@@ -17,6 +17,8 @@ const OWN: u8 = b'k';
 
 /// How many row keys a store gives ids to.
 pub const ROW_KEYS_MAX: u32 = 4 << 20;
+/// How many row keys one child may have: many times what the budget of its jobs allows, and not all that there are.
+const ROW_KEYS_OF_CHILD_MAX: u32 = 1 << 20;
 
 /// The row keys of this store, and what its children's ids stand for.
 pub(crate) struct Dictionary {

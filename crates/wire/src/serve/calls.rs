@@ -2,9 +2,8 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use firetower_daemon::Peer;
+use firetower_daemon::{Peer, Place};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -21,12 +20,11 @@ type Down<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub(super) struct Calls {
     pub(super) peer: Peer,
     pub(super) accepted: mpsc::Sender<Accepted>,
-    pub(super) has_called: Arc<AtomicBool>,
+    pub(super) place: Arc<Place>,
 }
 
 impl Calls {
     async fn hand_over(&self, accepted: Accepted) -> Result<(), Status> {
-        self.has_called.store(true, Ordering::Relaxed);
         self.accepted.send(accepted).await.map_err(|_| Status::unavailable("stopping"))
     }
 
@@ -36,7 +34,7 @@ impl Calls {
         request: Request<Streaming<proto::FrameUp>>,
     ) -> Result<Response<Down<proto::FrameDown>>, Status> {
         let (sender, down) = reply();
-        let receiver = Receiver::new(request.into_inner());
+        let receiver = Receiver::of_peer(request.into_inner(), Arc::clone(&self.place));
         let session = FrameSession { peer: self.peer.clone(), lane, sender, receiver };
         self.hand_over(Accepted::Frames(session)).await?;
         Ok(Response::new(down))
@@ -60,7 +58,7 @@ impl Tree for Calls {
         request: Request<Streaming<proto::ChildControl>>,
     ) -> Result<Response<Self::ControlStream>, Status> {
         let (sender, down) = reply();
-        let receiver = Receiver::new(request.into_inner());
+        let receiver = Receiver::of_peer(request.into_inner(), Arc::clone(&self.place));
         let session = ControlSession { peer: self.peer.clone(), sender, receiver };
         self.hand_over(Accepted::Control(session)).await?;
         Ok(Response::new(down))

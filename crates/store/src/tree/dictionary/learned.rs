@@ -8,7 +8,7 @@ use crate::database::{Batch, Store};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::tree::codec::{Reader, put_text, put_varint};
-use crate::tree::dictionary::ROW_KEYS_MAX;
+use crate::tree::dictionary::ROW_KEYS_OF_CHILD_MAX;
 use crate::tree::{UNPOISONED, scan};
 
 const FAMILY: &str = "row_keys";
@@ -55,7 +55,7 @@ impl Store {
     /// learned. A newer incarnation takes the place of the one before.
     ///
     /// # Errors
-    /// As [`Store::intern_row_key`].
+    /// As [`Store::intern_row_key`], or if the child has too many.
     pub fn learn_row_keys(
         &self,
         batch: &mut Batch,
@@ -77,8 +77,8 @@ impl Store {
         let Some(skipped) = known.checked_sub(first.0 as usize).filter(|skipped| *skipped < keys.len()) else {
             return Ok(known as u32);
         };
-        if known + keys.len() - skipped > ROW_KEYS_MAX as usize {
-            return Err(Error::Full { what: "row keys", max: ROW_KEYS_MAX });
+        if known + keys.len() - skipped > ROW_KEYS_OF_CHILD_MAX as usize {
+            return Err(Error::Full { what: "row keys of a child", max: ROW_KEYS_OF_CHILD_MAX });
         }
         let ids = dictionary.intern(&self.db, &keys[skipped..])?;
         let mut value = Vec::with_capacity(8 + 3 * ids.len());
