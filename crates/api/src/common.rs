@@ -47,17 +47,18 @@ impl Readiness {
     }
 }
 
-type Reloading = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+type Reloading = Pin<Box<dyn Future<Output = Result<Vec<String>, String>> + Send>>;
 
 /// How a process reads its configuration again.
 #[derive(Clone)]
 pub struct Reload(Arc<dyn Fn() -> Reloading + Send + Sync>);
 
 impl Reload {
-    /// Makes it of a function that returns the complaints if the new configuration was refused.
+    /// Makes it of a function that returns the changed keys that hold after a restart only, or the complaints if the new
+    /// configuration was refused.
     pub fn new<F>(reload: impl Fn() -> F + Send + Sync + 'static) -> Reload
     where
-        F: Future<Output = Result<(), String>> + Send + 'static,
+        F: Future<Output = Result<Vec<String>, String>> + Send + 'static,
     {
         Reload(Arc::new(move || Box::pin(reload())))
     }
@@ -75,7 +76,8 @@ pub async fn reload_on_signal(reload: Reload, cancel: CancellationToken) -> io::
             () = signal.next() => {}
         }
         match (reload.0)().await {
-            Ok(()) => tracing::info!("reloaded"),
+            Ok(keys) if keys.is_empty() => tracing::info!("reloaded"),
+            Ok(keys) => tracing::warn!(keys = keys.join(", "), "reloaded; some changes hold after a restart only"),
             Err(complaints) => tracing::error!(complaints, "reload refused, nothing was changed"),
         }
     }
@@ -120,7 +122,8 @@ async fn metrics(State(registry): State<Arc<Registry>>) -> Result<Response, Erro
 async fn reload(State(reload): State<Option<Reload>>) -> Response {
     let Some(Reload(reload)) = reload else { return "nothing to reload\n".into_response() };
     match reload().await {
-        Ok(()) => "reloaded\n".into_response(),
+        Ok(keys) if keys.is_empty() => "reloaded\n".into_response(),
+        Ok(keys) => format!("reloaded\nchanged, and held after a restart only: {}\n", keys.join(", ")).into_response(),
         Err(complaints) => {
             let text = format!("{}\nnothing was changed\n", complaints.trim_end());
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
@@ -169,8 +172,10 @@ mod tests {
         assert_eq!(ask(&router, "POST", "/-/reload").await, (500, complaint.into()));
         assert_eq!(ask(&router, "GET", "/-/reload").await.0, 405);
 
-        let fine = Reload::new(|| std::future::ready(Ok(())));
-        for (reload, expected) in [(Some(fine), "reloaded\n"), (None, "nothing to reload\n")] {
+        let fine = Reload::new(|| std::future::ready(Ok(Vec::new())));
+        let partly = Reload::new(|| std::future::ready(Ok(vec!["rows".to_owned(), "http".to_owned()])));
+        let held = "reloaded\nchanged, and held after a restart only: rows, http\n";
+        for (reload, expected) in [(Some(fine), "reloaded\n"), (Some(partly), held), (None, "nothing to reload\n")] {
             let router = common(Common { readiness: readiness.clone(), registry: registry.clone(), reload });
             assert_eq!(ask(&router, "POST", "/-/reload").await, (200, expected.into()));
         }

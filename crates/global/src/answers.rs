@@ -8,17 +8,20 @@ use firetower_api::{
     RowFound, RowTier, RowsAsked, RowsFound, ServiceInstance,
 };
 use firetower_daemon::Clock;
-use firetower_model::{NodeStatus, Role, Timestamp, Window};
+use firetower_model::{NodeStatus, Timestamp, Window};
 use firetower_store::{HealthFilter, RowQuery, RowValue, Store};
-use firetower_topology::{Datacenter, Node, Topology};
+use firetower_topology::Topology;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use tokio::sync::watch;
+
+use crate::below::Below;
 
 /// Returns what the API answers from.
 pub(crate) fn answers(
     store: Store,
     topology: &Topology,
+    below: watch::Receiver<Below>,
     status: watch::Receiver<NodeStatus>,
     clock: Clock,
 ) -> GlobalAnswers {
@@ -31,33 +34,15 @@ pub(crate) fn answers(
     });
     let services = Arc::new(services.collect());
     let (rows_store, health_store, durations_store) = (store.clone(), store.clone(), store);
-    let (window, expected) = (topology.defaults.window, primaries(topology));
+    let window = topology.defaults.window;
     GlobalAnswers {
         clock,
-        status: Arc::new(move || with_silent(status.borrow().clone(), &expected)),
+        status: Arc::new(move || with_silent(status.borrow().clone(), &below.borrow().silent)),
         rows: Arc::new(move |asked| read_rows(&rows_store, asked, window)),
         health: Arc::new(move |asked| read_health(&health_store, asked)),
         durations: Arc::new(move |asked| read_durations(&durations_store, asked)),
         services,
     }
-}
-
-/// Returns what is known of the monitors below before any of them was heard.
-fn primaries(topology: &Topology) -> Vec<NodeStatus> {
-    let silent = |datacenter: &Datacenter, node: &Node, role| {
-        NodeStatus::silent(&node.name, role, &datacenter.region, &datacenter.name, &node.http)
-    };
-    let mut all = Vec::new();
-    for datacenter in topology.datacenters() {
-        for primary in &datacenter.primaries {
-            let mut status = silent(datacenter, primary, Role::Primary);
-            status.children =
-                datacenter.secondaries.iter().map(|node| silent(datacenter, node, Role::Secondary)).collect();
-            all.push(status);
-        }
-    }
-    all.sort_by(|a, b| a.node.cmp(&b.node));
-    all
 }
 
 /// Adds those of the topology that have not been heard.

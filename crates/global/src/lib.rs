@@ -4,6 +4,7 @@
 //! datacenter and never by sender, so both primaries of a pair may send it.
 
 mod answers;
+mod below;
 mod run;
 mod summit;
 

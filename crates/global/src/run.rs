@@ -1,6 +1,5 @@
 //! The wiring of a global aggregator.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use firetower_daemon::{Ended, HttpMetrics, Listener, Surroundings, Tasks, blocki
 use firetower_model::{NodeStatus, Role};
 use firetower_relay::{ExposedStatus, Identity, Keeping, RelayMetrics, keep, maintain_rows};
 use firetower_store::{DataDirectory, Memory, Options, Store};
-use firetower_topology::{Node, Topology};
+use firetower_topology::{Node, Place, Topology, needing_restart};
 use firetower_wire::CallMetrics;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::answers::answers;
+use crate::below::Below;
 use crate::summit::Summit;
 
 /// Calls of children that wait to be taken.
@@ -60,11 +60,9 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
     security.register(&mut registry);
 
-    let mut primaries = BTreeMap::new();
-    for datacenter in topology.datacenters() {
-        primaries.extend(datacenter.primaries.iter().map(|node| (node.name.clone(), datacenter.name.clone())));
-    }
-    let summit = Summit::new(store.clone(), primaries, status.clone(), now);
+    let below = watch::Sender::new(Below::of(&topology));
+    let summit = Summit::new(store.clone(), below.subscribe(), status.clone(), now);
+    let name = node.name.clone();
     let identity = Identity { node: node.name, role: Role::Global, region: String::new(), datacenter: String::new() };
 
     let mut tasks: Tasks<Error> = Tasks::new();
@@ -79,16 +77,14 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     tasks.start("keep rows", |cancel| async move { Ok(keep(keeping, summit, calls, cancel).await?) });
     let (rows, ticking) = (store.clone(), clock.clone());
     tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(rows, ticking, cancel).await?) });
-    let reload = Reload::new(move || {
-        let reload = Arc::clone(&reload);
-        async move { blocking(|| reload()).map(drop) }
-    });
+    let answers = answers(store, &topology, below.subscribe(), status.subscribe(), clock);
+    let reload = reloading(reload, Arc::new(topology), name, below);
     let again = reload.clone();
     tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
     let readiness = Readiness::waiting("starting");
     readiness.set_ready();
-    let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) })
-        .merge(global(answers(store, &topology, status.subscribe(), clock)));
+    let router =
+        common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) }).merge(global(answers));
     let router = security.protect(router);
     tasks.start("follow certificates and tokens", |cancel| async move {
         security.follow(cancel).await;
@@ -99,6 +95,28 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         Ok(())
     });
     finish(tasks.join(cancel, grace).await, grace)
+}
+
+/// Returns what reads the topology again, and hands on which primaries there are. A file with a fault changes nothing.
+/// `started` is the topology that this global aggregator, `node`, was started with.
+fn reloading(
+    reload: Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>,
+    started: Arc<Topology>,
+    node: String,
+    below: watch::Sender<Below>,
+) -> Reload {
+    Reload::new(move || {
+        let (reload, started, node) = (Arc::clone(&reload), Arc::clone(&started), node.clone());
+        let below = below.clone();
+        async move {
+            let topology = blocking(|| reload())?;
+            let Some(Place::Global(_)) = topology.find(&node) else {
+                return Err(format!("{node} is no global aggregator of the topology any more"));
+            };
+            below.send_replace(Below::of(&topology));
+            Ok(needing_restart(&started, &topology, &node))
+        }
+    })
 }
 
 fn finish((failed, overran): (Vec<Ended<Error>>, Vec<&'static str>), grace: Duration) -> Result<(), Error> {

@@ -11,6 +11,8 @@ use firetower_store::{Batch, Put, Store};
 use firetower_wire::{Hello, Refusal, RefusalReason};
 use tokio::sync::watch;
 
+use crate::below::Below;
+
 /// How often status is renewed.
 const STATUS_EVERY: Duration = Duration::from_millis(250);
 /// For how many windows weights are added up per window, to tell the rate.
@@ -19,8 +21,7 @@ const WINDOWS_MAX: usize = 16;
 /// The state of a global aggregator.
 pub(crate) struct Summit {
     store: Store,
-    /// Name and datacenter of every primary.
-    primaries: BTreeMap<String, String>,
+    below: watch::Receiver<Below>,
     status: watch::Sender<NodeStatus>,
     newest: BTreeMap<String, Newest>,
     weights: BTreeMap<Timestamp, BTreeMap<String, u64>>,
@@ -40,12 +41,12 @@ impl Summit {
     /// Starts with nothing heard.
     pub(crate) fn new(
         store: Store,
-        primaries: BTreeMap<String, String>,
+        below: watch::Receiver<Below>,
         status: watch::Sender<NodeStatus>,
         now: Timestamp,
     ) -> Summit {
         let (newest, weights, audit) = (BTreeMap::new(), BTreeMap::new(), Audit::default());
-        Summit { store, primaries, status, newest, weights, status_due: now, audit }
+        Summit { store, below, status, newest, weights, status_due: now, audit }
     }
 
     fn renew_status(&mut self, children: &Children, now: Timestamp) {
@@ -96,7 +97,8 @@ fn series_below(primaries: &[NodeStatus]) -> u64 {
 
 impl Parent for Summit {
     fn admit(&self, hello: &Hello) -> Result<(), Refusal> {
-        let is_child = hello.role == Role::Primary && self.primaries.get(&hello.node) == Some(&hello.datacenter);
+        let is_child =
+            hello.role == Role::Primary && self.below.borrow().primaries.get(&hello.node) == Some(&hello.datacenter);
         if is_child {
             return Ok(());
         }
@@ -110,7 +112,8 @@ impl Parent for Summit {
     }
 
     fn greet(&mut self, child: &str) -> Orders {
-        let datacenter = self.primaries.get(child);
+        let below = self.below.borrow();
+        let datacenter = below.primaries.get(child);
         let is_known = self.store.reporters().iter().any(|reporter| Some(&reporter.datacenter) == datacenter);
         Orders { wants_health_snapshot: !is_known, ..Orders::default() }
     }

@@ -93,7 +93,7 @@ impl Window {
     pub fn containing(at: Timestamp, length: Duration) -> Window {
         let length_ms = u32::try_from(length.as_millis()).expect("a window is under 49 days");
         assert!(length_ms > 0, "a window is at least 1 ms");
-        let start = Timestamp(at.0 - at.0.rem_euclid(i64::from(length_ms)));
+        let start = Timestamp(at.0.saturating_sub(at.0.rem_euclid(i64::from(length_ms))));
         Window { start, length_ms }
     }
 
@@ -104,7 +104,7 @@ impl Window {
 
     /// Returns the first moment after.
     pub fn end(self) -> Timestamp {
-        Timestamp(self.start.0 + i64::from(self.length_ms))
+        Timestamp(self.start.0.saturating_add(i64::from(self.length_ms)))
     }
 
     /// Returns how long it is.
@@ -158,5 +158,8 @@ mod tests {
         assert_eq!(Timestamp::MAX + Duration::from_secs(1), Timestamp::MAX);
         assert_eq!(Timestamp::MIN - Duration::from_secs(1), Timestamp::MIN);
         assert_eq!(Timestamp(5).since(Timestamp(9)), Duration::ZERO);
+        let window = |at| Window::containing(at, Duration::from_secs(15));
+        assert_eq!(window(Timestamp::MIN).start(), Timestamp::MIN);
+        assert_eq!(window(Timestamp::MAX).end(), Timestamp::MAX);
     }
 }

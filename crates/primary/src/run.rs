@@ -13,7 +13,7 @@ use firetower_relay::{
 };
 use firetower_scrape::{Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, Tls, discover};
 use firetower_store::{DataDirectory, Memory, Options, Store};
-use firetower_topology::{Datacenter, Node, ScrapeConfig, Topology};
+use firetower_topology::{Datacenter, Node, ScrapeConfig, Topology, needing_restart};
 use firetower_wire::CallMetrics;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
@@ -86,6 +86,7 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     };
     let rows = watch::Sender::new(KeptReport::new(budget.clone()));
     registry.register_collector(Box::new(ExposedKept::new(rows.subscribe())));
+    let name = node.name.clone();
     let identity = Identity {
         node: node.name,
         role: Role::Primary,
@@ -95,15 +96,15 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
 
     let (to_tower, targets) = mpsc::channel(4);
     let (events, wishes) = mpsc::channel(16);
-    let secondaries = datacenter.secondaries.iter().map(|node| node.name.clone()).collect();
+    let (to_regroup, secondaries) = mpsc::channel(4);
     let place = Place {
         datacenter: datacenter.name.clone(),
         window: topology.defaults.window,
         late_window: topology.defaults.late_window,
     };
-    let shares = Shares::load(&store, secondaries)?;
+    let shares = Shares::load(&store, names(&datacenter.secondaries))?;
     let decided = Decided { shares, kept: blocking(|| Kept::open(store.clone(), budget))? };
-    let mail = Mail { targets, wishes };
+    let mail = Mail { targets, secondaries, wishes };
     let said = Said { status: status.clone(), rows: rows.clone() };
     let tower = Tower::open(place, store.clone(), Arc::clone(&outlet), decided, mail, said, now)?;
 
@@ -137,7 +138,8 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         tasks.start("link to a global", |cancel| async move { Ok(link.run(cancel).await?) });
     }
     tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(store, clock, cancel).await?) });
-    let reload = reloading(reload, datacenter.name, to_configure);
+    let changes = Changes { jobs: to_configure, secondaries: to_regroup };
+    let reload = reloading(reload, Arc::new(topology), name, changes);
     let again = reload.clone();
     tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
     let readiness = Readiness::waiting("starting");
@@ -192,22 +194,43 @@ fn discovery(surroundings: &Surroundings, folder: PathBuf, metrics: DiscoveryMet
     DiscoverySetup { client, names: surroundings.names.clone(), folder, read_file, read_list, metrics }
 }
 
-/// Returns what reads the topology again, and hands the datacenter's jobs on. A file with a fault changes nothing.
+/// Where what a reload changes goes.
+#[derive(Clone)]
+struct Changes {
+    jobs: mpsc::Sender<Vec<ScrapeConfig>>,
+    secondaries: mpsc::Sender<Vec<String>>,
+}
+
+/// Returns what reads the topology again, and hands on the datacenter's jobs and secondaries. A file with a fault changes
+/// nothing. `started` is the topology that this primary, `node`, was started with.
 fn reloading(
     reload: Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>,
-    name: String,
-    to_configure: mpsc::Sender<Vec<ScrapeConfig>>,
+    started: Arc<Topology>,
+    node: String,
+    changes: Changes,
 ) -> Reload {
     Reload::new(move || {
-        let (reload, to_configure, name) = (Arc::clone(&reload), to_configure.clone(), name.clone());
+        let (reload, started, node) = (Arc::clone(&reload), Arc::clone(&started), node.clone());
+        let changes = changes.clone();
         async move {
             let topology = blocking(|| reload())?;
-            let datacenter = topology.datacenters().find(|datacenter| datacenter.name == name);
-            let datacenter = datacenter.ok_or_else(|| format!("datacenter {name} is no longer in the topology"))?;
-            let sent = to_configure.send(datacenter.scrape_configs.clone()).await;
-            sent.map_err(|_| "the primary is stopping".to_owned())
+            let Some(firetower_topology::Place::Primary(datacenter, _)) = topology.find(&node) else {
+                return Err(format!("{node} is no primary of the topology any more"));
+            };
+            // The secondaries first, so that new targets are shared out among all of them.
+            let is_taken = changes.secondaries.send(names(&datacenter.secondaries)).await.is_ok()
+                && changes.jobs.send(datacenter.scrape_configs.clone()).await.is_ok();
+            if is_taken {
+                Ok(needing_restart(&started, &topology, &node))
+            } else {
+                Err("the primary is stopping".into())
+            }
         }
     })
+}
+
+fn names(nodes: &[Node]) -> Vec<String> {
+    nodes.iter().map(|node| node.name.clone()).collect()
 }
 
 fn finish(

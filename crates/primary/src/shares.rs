@@ -85,6 +85,19 @@ impl Shares {
         &self.secondaries
     }
 
+    /// Takes the secondaries as they are now, to be given shares by the next [`Shares::update`]; returns those that are none
+    /// any more.
+    pub(crate) fn regroup(&mut self, secondaries: Vec<String>) -> Vec<String> {
+        let before = std::mem::replace(&mut self.secondaries, secondaries);
+        before.into_iter().filter(|name| !self.secondaries.contains(name)).collect()
+    }
+
+    /// Returns the targets of all newest shares.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let newest = self.generations.last().into_iter().flat_map(BTreeMap::values);
+        newest.flat_map(|share| share.targets.iter().cloned()).collect()
+    }
+
     /// Returns how many slots all secondaries together have in `window`.
     pub(crate) fn expected(&self, window: Window) -> u64 {
         let holds = |shares: &&BTreeMap<String, Assignment>| {
@@ -151,5 +164,25 @@ mod tests {
         assert!(after.update(&store, targets, now, &mut Batch::default()).unwrap());
         let heard = after.with_unknown(list(&[a.clone(), c.clone()], &[]));
         assert_eq!(heard, [a, c], "once a source was heard, what it does not list is gone");
+    }
+
+    #[test]
+    fn secondaries_that_come_and_go_take_and_leave_their_shares() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_millis(0);
+        let store = Store::open(folder.path(), &Options::new(now, 1)).unwrap();
+        let mut shares = Shares::load(&store, vec!["s0".into(), "s1".into()]).unwrap();
+        let targets: Vec<Target> = (0..40).map(|at| target("a", &format!("h{at}:1"))).collect();
+        assert!(shares.update(&store, targets.clone(), now, &mut Batch::default()).unwrap());
+        assert_eq!(shares.regroup(vec!["s1".into(), "s2".into()]), ["s0"]);
+        let mut all = shares.targets();
+        all.sort();
+        let mut sorted = targets;
+        sorted.sort();
+        assert_eq!(all, sorted);
+        assert!(shares.update(&store, all, now, &mut Batch::default()).unwrap());
+        let counts = ["s0", "s1", "s2"].map(|name| shares.of(name).map_or(0, |share| share.targets.len()));
+        assert_eq!((counts[0], counts[1] + counts[2]), (0, 40));
+        assert!(counts[2] > 10, "{counts:?}");
     }
 }

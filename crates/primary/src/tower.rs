@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_model::{
-    Body, Coverage, DropReason, Generation, HealthReport, KeptLabels, KeptReport, NodeStatus, Role, Timestamp,
-    Watermark, Window, WindowRows,
+    Assignment, Body, Coverage, DropReason, Generation, HealthReport, KeptLabels, KeptReport, NodeStatus, Role, Target,
+    Timestamp, Watermark, Window, WindowRows,
 };
 use firetower_relay::{Audit, Children, Error, Orders, Outlet, Parent, ParentEvent};
 use firetower_store::{Batch, Store, WindowRecord};
@@ -46,6 +46,8 @@ pub(crate) struct Place {
 pub(crate) struct Mail {
     /// The list of targets, whenever it was read again.
     pub(crate) targets: mpsc::Receiver<Listed>,
+    /// The names of the secondaries, whenever the topology was read again.
+    pub(crate) secondaries: mpsc::Receiver<Vec<String>>,
     /// Of the global aggregators.
     pub(crate) wishes: mpsc::Receiver<ParentEvent>,
 }
@@ -151,8 +153,25 @@ impl Tower {
 
     /// Follows a new list of targets, and tells the secondaries their shares.
     fn assign(&mut self, listed: Listed, children: &Children, now: Timestamp) -> Result<(), Error> {
-        let from = Window::containing(now, self.place.window).end();
         let targets = self.shares.with_unknown(listed);
+        self.share_out(targets, children, now)
+    }
+
+    /// Shares the targets out among other secondaries than before; those that are none any more are left without.
+    fn regroup(&mut self, secondaries: Vec<String>, children: &Children, now: Timestamp) -> Result<(), Error> {
+        let targets = self.shares.targets();
+        let gone = self.shares.regroup(secondaries);
+        self.share_out(targets, children, now)?;
+        for secondary in gone {
+            tracing::info!(secondary, "secondary has left the topology");
+            let from = Window::containing(now, self.place.window).end();
+            children.assign(&secondary, Assignment::new(self.shares.generation(), from, Vec::new()));
+        }
+        Ok(())
+    }
+
+    fn share_out(&mut self, targets: Vec<Target>, children: &Children, now: Timestamp) -> Result<(), Error> {
+        let from = Window::containing(now, self.place.window).end();
         let (count, mut batch) = (targets.len(), Batch::default());
         if !self.shares.update(&self.store, targets, from, &mut batch)? {
             return Ok(());
@@ -388,6 +407,11 @@ impl Parent for Tower {
     }
 
     fn tick(&mut self, children: &Children, now: Timestamp) -> Result<(), Error> {
+        while let Ok(secondaries) = self.mail.secondaries.try_recv() {
+            if secondaries != self.shares.secondaries() {
+                self.regroup(secondaries, children, now)?;
+            }
+        }
         while let Ok(listed) = self.mail.targets.try_recv() {
             self.assign(listed, children, now)?;
         }

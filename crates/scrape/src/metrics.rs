@@ -32,6 +32,8 @@ pub struct ScrapeMetrics {
     pub samples: Counter,
     /// Samples left out since their series had stood on the page before them.
     pub repeated_samples: Counter,
+    /// Samples left out since the time that their line carries is too far ahead.
+    pub ahead_samples: Counter,
 }
 
 impl ScrapeMetrics {
@@ -45,6 +47,7 @@ impl ScrapeMetrics {
             body_bytes: Counter::default(),
             samples: Counter::default(),
             repeated_samples: Counter::default(),
+            ahead_samples: Counter::default(),
         };
         registry.register("firetower_scrape_scrapes", "Scrapes by how they ended", metrics.scrapes.clone());
         registry.register("firetower_scrape_duration_seconds", "Time that scrapes took", metrics.duration.clone());
@@ -56,6 +59,7 @@ impl ScrapeMetrics {
         add("body_bytes", "Bytes of bodies as they travelled", &metrics.body_bytes);
         add("samples", "Samples left after relabelling", &metrics.samples);
         add("repeated_samples", "Samples left out since their series had stood on the page", &metrics.repeated_samples);
+        add("ahead_samples", "Samples left out since their own time is over 10 minutes ahead", &metrics.ahead_samples);
         metrics
     }
 

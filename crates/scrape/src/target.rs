@@ -1,6 +1,7 @@
 //! Scrapes one target after its schedule, until told to stop.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use firetower_daemon::{Clock, chain};
@@ -25,6 +26,11 @@ const TOLERANCE_SHARE: u32 = 10;
 /// ... and never more than this.
 const TOLERANCE_MOST: Duration = Duration::from_secs(1);
 
+/// How far ahead of its scrape the time that a line carries may be; samples further ahead are left out.
+///
+/// Source: Prometheus 3 `scrape/scrape.go`, `maxAheadTime`.
+const AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// What a target is scraped with.
 #[derive(Clone, Debug)]
 pub struct ScrapeOptions {
@@ -42,6 +48,11 @@ pub struct ScrapeOptions {
     pub is_compressed: bool,
     /// When it is due.
     pub schedule: Schedule,
+    /// Slots before this are another's, or another time's.
+    pub since: Timestamp,
+    /// Slots from this moment on, in milliseconds since the unix epoch, are another's; it may come earlier while
+    /// scraping runs.
+    pub until_ms: Arc<AtomicI64>,
     /// Time between two scrapes.
     pub interval: Duration,
     /// How long a scrape may take, reading its page not included.
@@ -122,7 +133,7 @@ pub struct Failure {
     pub text: String,
 }
 
-/// Scrapes a target at each of its slots until `cancel` is, and sends what came of it to `scraper.scrapes`.
+/// Scrapes a target at each of its slots until `cancel` is, or its time is over, and sends what came of it to `scraper.scrapes`.
 ///
 /// A slot that passes while a scrape still runs is skipped and counted, never made up for. A scrape in flight is
 /// finished before it ends, which takes at most its timeout.
@@ -134,15 +145,18 @@ pub fn run_target(
 ) -> impl Future<Output = ()> + Send {
     // What is only needed here would otherwise be held for as long as the target is scraped.
     let mut state = State::new(&scraper.client, &options);
-    let ScrapeOptions { index, schedule, interval, .. } = options;
+    let ScrapeOptions { index, schedule, interval, since, until_ms, .. } = options;
     let tolerance = (interval / TOLERANCE_SHARE).min(TOLERANCE_MOST);
-    let mut slot = schedule.first_at_or_after(scraper.clock.now());
+    let mut slot = first_kept(&scraper, interval, schedule.first_at_or_after(since), tolerance);
     async move {
         loop {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
                 () = scraper.clock.sleep_until(slot) => {}
+            }
+            if slot.as_millis() >= until_ms.load(Ordering::Relaxed) {
+                return;
             }
             let started = scraper.clock.now();
             let is_late = started.since(slot) > tolerance;
@@ -161,14 +175,13 @@ pub fn run_target(
             if scraper.scrapes.send(scrape).await.is_err() {
                 return;
             }
-            slot = next_slot(&scraper, interval, slot, tolerance);
+            slot = first_kept(&scraper, interval, slot + interval, tolerance);
         }
     }
 }
 
-/// Returns the slot after `slot` that can still be kept, and counts those that cannot.
-fn next_slot(scraper: &Scraper, interval: Duration, slot: Timestamp, tolerance: Duration) -> Timestamp {
-    let mut next = slot + interval;
+/// Returns `next` or the first slot after it that can still be kept, and counts those that cannot.
+fn first_kept(scraper: &Scraper, interval: Duration, mut next: Timestamp, tolerance: Duration) -> Timestamp {
     let now = scraper.clock.now();
     while now.since(next) > tolerance {
         scraper.metrics.skipped_slots.inc();
@@ -259,6 +272,9 @@ impl State {
         match read {
             Ok((shape, counts)) => {
                 self.growth.iter_mut().for_each(|growth| growth.note(counts.kept));
+                let read = timed.len();
+                timed.retain(|(_, sample)| sample.at <= at + AHEAD_MAX);
+                scraper.metrics.ahead_samples.inc_by((read - timed.len()) as u64);
                 Ok(Read { shape, values, timed, counts })
             }
             Err(error) => {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use firetower_daemon::{Clock, blocking};
 use firetower_store::{Cutoffs, Retire, Store};
 use firetower_topology::Retention;
+use tokio::sync::watch;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
@@ -15,10 +16,10 @@ const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
 
 /// Settles closed buckets and drops old ones, until `cancel`; `settle_bytes` is the memory that settling may use for samples.
 ///
-/// Settling comes first: what is dropped leaves its spans behind.
+/// Settling comes first: what is dropped leaves its spans behind. A retention that changes holds from the next time on.
 pub(crate) async fn maintain(
     store: Store,
-    retention: Retention,
+    retention: watch::Receiver<Retention>,
     late_window: Duration,
     settle_bytes: usize,
     clock: Clock,
@@ -30,7 +31,7 @@ pub(crate) async fn maintain(
             () = cancel.cancelled() => return Ok(()),
             _ = ticks.tick() => {}
         }
-        let now = clock.now();
+        let (now, retention) = (clock.now(), *retention.borrow());
         while let Some(mut settle) = blocking(|| store.settle_due(now, late_window, settle_bytes))? {
             while blocking(|| settle.step())? {
                 if cancel.is_cancelled() {

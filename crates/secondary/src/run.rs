@@ -15,7 +15,7 @@ use firetower_scrape::{
     Scraper, Tls, discover,
 };
 use firetower_store::{Batch, DataDirectory, Memory, Options, Store};
-use firetower_topology::{Datacenter, Node, Retention, ScrapeConfig, Topology};
+use firetower_topology::{Datacenter, Node, Retention, ScrapeConfig, Topology, needing_restart};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -127,7 +127,8 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let configs = datacenter.scrape_configs.clone();
     let client = client(&surroundings, folder);
     let inputs = Inputs { client, assignments, configured, snapshots, kept: to_be_kept, configs, persisted };
-    base.start(&clock, place, inputs, taken.clone(), (topology.retention, memory))?;
+    let retention = watch::Sender::new(topology.retention);
+    base.start(&clock, place, inputs, taken.clone(), (retention.subscribe(), memory))?;
     let wishes = Wishes { assignments: to_assign, snapshots: to_snapshot, kept: to_keep };
     base.tasks.start("listen to parents", |cancel| listen_to_parents(parents, heard, wishes, followed, cancel));
     let identity = Identity {
@@ -152,24 +153,31 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         };
         base.tasks.start("link to a primary", |cancel| async move { Ok(link.run(cancel).await?) });
     }
-    let reload = reloading(reload, datacenter.name, to_configure);
+    let reload = reloading(reload, Arc::new(topology), identity.node, to_configure, retention);
     base.finish(http, clock, reload, cancel, grace).await
 }
 
-/// Returns what reads the topology again and hands the datacenter's jobs on; targets come from the primaries.
+/// Returns what reads the topology again and hands on the datacenter's jobs and the retention; targets come from the
+/// primaries. `started` is the topology that this secondary, `node`, was started with.
 fn reloading(
     reload: Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>,
-    name: String,
+    started: Arc<Topology>,
+    node: String,
     to_configure: mpsc::Sender<Vec<ScrapeConfig>>,
+    retention: watch::Sender<Retention>,
 ) -> Reload {
     Reload::new(move || {
-        let (reload, to_configure, name) = (Arc::clone(&reload), to_configure.clone(), name.clone());
+        let (reload, started, node) = (Arc::clone(&reload), Arc::clone(&started), node.clone());
+        let (to_configure, retention) = (to_configure.clone(), retention.clone());
         async move {
             let topology = blocking(|| reload())?;
-            let datacenter = topology.datacenters().find(|datacenter| datacenter.name == name);
-            let datacenter = datacenter.ok_or_else(|| format!("datacenter {name} is no longer in the topology"))?;
+            let Some(firetower_topology::Place::Secondary(datacenter, _)) = topology.find(&node) else {
+                return Err(format!("{node} is no secondary of the topology any more"));
+            };
             let sent = to_configure.send(datacenter.scrape_configs.clone()).await;
-            sent.map_err(|_| "the secondary is stopping".to_owned())
+            sent.map_err(|_| "the secondary is stopping".to_owned())?;
+            retention.send_replace(topology.retention);
+            Ok(needing_restart(&started, &topology, &node))
         }
     })
 }
@@ -224,7 +232,7 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
     });
     let inputs = Inputs { client, assignments, configured, snapshots, kept, configs: scrape_configs, persisted: None };
     let taken = watch::Sender::new(Default::default());
-    base.start(&clock, place, inputs, taken, (retention, memory))?;
+    base.start(&clock, place, inputs, taken, (watch::Sender::new(retention).subscribe(), memory))?;
     let reload = reloading_alone(reload, to_configure, to_discover);
     base.finish(http, clock, reload, cancel, grace).await
 }
@@ -240,7 +248,7 @@ fn reloading_alone(
         async move {
             let configs = blocking(|| reload())?;
             let is_taken = to_configure.send(configs.clone()).await.is_ok() && to_discover.send(configs).await.is_ok();
-            if is_taken { Ok(()) } else { Err("the secondary is stopping".to_owned()) }
+            if is_taken { Ok(Vec::new()) } else { Err("the secondary is stopping".to_owned()) }
         }
     })
 }
@@ -296,7 +304,7 @@ impl Base {
         place: Place,
         inputs: Inputs,
         taken: watch::Sender<(Generation, u64)>,
-        (retention, memory): (Retention, Memory),
+        (retention, memory): (watch::Receiver<Retention>, Memory),
     ) -> Result<(), Error> {
         let (clock, store) = (clock.clone(), self.store.clone());
         let plans = Plans::open(store.clone(), self.rows.borrow().budget.clone())?;
@@ -399,12 +407,17 @@ async fn scrape(
             () = cancel.cancelled() => break,
             Some(configs) = configured.recv() => {
                 targets.configure(&configs);
-                targets.follow(followed.iter().cloned());
+                targets.follow(followed.iter().cloned(), clock.now());
             }
             Some(assignment) = assignments.recv() => {
                 // A share that holds from a later window on is another's until then.
-                let latest = Window::containing(clock.now(), window).end();
-                clock.sleep_until(assignment.effective_from.min(latest)).await;
+                let now = clock.now();
+                let from = assignment.effective_from.min(Window::containing(now, window).end());
+                targets.leave(&assignment.targets, from);
+                tokio::select! {
+                    () = cancel.cancelled() => break,
+                    () = clock.sleep_until(from) => {}
+                }
                 let (indexes, answer) = oneshot::channel();
                 let list = assignment.targets.clone();
                 if to_collector.send(Assign { assignment, indexes }).await.is_err() {
@@ -412,7 +425,10 @@ async fn scrape(
                 }
                 let Ok(indexes) = answer.await else { break };
                 followed = indexes.into_iter().zip(list).collect();
-                targets.follow(followed.iter().cloned());
+                // It begins with the share's first slot, and counts those that it came too late for. A share of long ago
+                // is one from before a restart.
+                let since = if now.since(from) < window { from } else { now };
+                targets.follow(followed.iter().cloned(), since);
             }
         }
     }

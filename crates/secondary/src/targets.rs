@@ -1,10 +1,11 @@
 //! The scraping tasks: one for each target of the share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use firetower_model::{MetricId, Target};
+use firetower_model::{MetricId, Target, Timestamp};
 use firetower_scrape::{Protocol, ScrapeOptions, Scraper, accept, run_target};
 use firetower_store::Store;
 use firetower_topology::{Protocol as Configured, ScrapeConfig};
@@ -34,6 +35,8 @@ pub(crate) struct Targets {
 struct Running {
     config: Arc<ScrapeConfig>,
     index: u32,
+    /// From when on its slots are another's, in milliseconds since the unix epoch.
+    until_ms: Arc<AtomicI64>,
     cancel: CancellationToken,
 }
 
@@ -51,8 +54,19 @@ impl Targets {
         self.configs = configs.iter().map(named).collect();
     }
 
+    /// Scrapes no slot from `from` on of targets that are not among `next`: they are another's then, who may begin early.
+    pub(crate) fn leave(&self, next: &[Target], from: Timestamp) {
+        let next: HashSet<&Target> = next.iter().collect();
+        for (target, running) in &self.running {
+            let until = if next.contains(target) { Timestamp::MAX } else { from };
+            running.until_ms.store(until.as_millis(), Ordering::Relaxed);
+        }
+    }
+
     /// Scrapes these targets, each under its index, and no others; one whose job has not changed is not disturbed.
-    pub(crate) fn follow(&mut self, targets: impl IntoIterator<Item = (u32, Target)>) {
+    ///
+    /// Those that are new have their first slot at or after `since`.
+    pub(crate) fn follow(&mut self, targets: impl IntoIterator<Item = (u32, Target)>, since: Timestamp) {
         let mut before = std::mem::take(&mut self.running);
         for (index, target) in targets {
             let Some(config) = self.configs.get(&target.job_name).cloned() else {
@@ -63,7 +77,7 @@ impl Targets {
                 Some(running) if running.index == index && running.config == config => running,
                 gone => {
                     gone.inspect(|gone| gone.cancel.cancel());
-                    self.start(index, &target, config)
+                    self.start(index, &target, config, since)
                 }
             };
             self.running.insert(target, running);
@@ -82,8 +96,9 @@ impl Targets {
         }
     }
 
-    fn start(&mut self, index: u32, target: &Target, config: Arc<ScrapeConfig>) -> Running {
+    fn start(&mut self, index: u32, target: &Target, config: Arc<ScrapeConfig>, since: Timestamp) -> Running {
         let cancel = CancellationToken::new();
+        let until_ms = Arc::new(AtomicI64::new(i64::MAX));
         let Scraping { scraper, store, leading } = &self.scraping;
         let options = ScrapeOptions {
             index,
@@ -93,6 +108,8 @@ impl Targets {
             fallback: config.fallback_protocol.map(|fallback| protocol(fallback).format()),
             is_compressed: config.is_compressed,
             schedule: target.schedule(),
+            since,
+            until_ms: Arc::clone(&until_ms),
             interval: target.interval,
             timeout: target.timeout,
             honor_timestamps: config.honor_timestamps,
@@ -104,7 +121,7 @@ impl Targets {
         };
         let resolver = Resolver::new(store.clone(), Arc::clone(&config), target.labels.clone(), Arc::clone(leading));
         self.tasks.spawn(run_target(scraper.clone(), options, resolver, cancel.clone()));
-        Running { config, index, cancel }
+        Running { config, index, until_ms, cancel }
     }
 }
 

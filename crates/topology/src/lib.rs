@@ -21,6 +21,7 @@ mod keys;
 mod metric;
 mod quantity;
 mod relabel;
+mod restart;
 mod scrape_config;
 mod standalone;
 mod topology;
@@ -38,6 +39,7 @@ pub use keys::key_reference;
 pub use metric::{is_metric_shareable, metric_labels};
 pub use quantity::{format_duration, parse_duration, parse_size};
 pub use relabel::{Action, Rule, relabel};
+pub use restart::needing_restart;
 pub use scrape_config::{
     BODY_SIZE_LIMIT, LABEL_LIMIT, LABEL_NAME_LENGTH_LIMIT, LABEL_VALUE_LENGTH_LIMIT, Protocol, SAMPLE_LIMIT,
     ScrapeConfig, TARGET_LIMIT,

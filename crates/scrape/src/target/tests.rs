@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use firetower_daemon::{Clock, Connector};
@@ -61,6 +62,7 @@ fn connector(answers: Vec<(Duration, &'static str)>) -> Connector {
 struct Bench {
     registry: Registry,
     scrapes: mpsc::Receiver<Scrape>,
+    until_ms: Arc<AtomicI64>,
     cancel: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
@@ -75,6 +77,7 @@ fn start_with(
     url: &str,
     change: impl FnOnce(ScrapeOptions) -> ScrapeOptions,
 ) -> Bench {
+    let until_ms = Arc::new(AtomicI64::new(i64::MAX));
     let mut registry = Registry::default();
     let (sender, scrapes) = mpsc::channel(4);
     let scraper = Scraper {
@@ -93,6 +96,8 @@ fn start_with(
         fallback: None,
         is_compressed: true,
         schedule: Schedule::new(3_000, Duration::from_secs(10)),
+        since: Timestamp::from_millis(0),
+        until_ms: Arc::clone(&until_ms),
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(8),
         honor_timestamps: true,
@@ -104,7 +109,7 @@ fn start_with(
     };
     let cancel = CancellationToken::new();
     let task = tokio::spawn(run_target(scraper, change(options), Letters, cancel.clone()));
-    Bench { registry, scrapes, cancel, task }
+    Bench { registry, scrapes, until_ms, cancel, task }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -192,6 +197,25 @@ async fn slots_that_cannot_be_kept_are_skipped_not_queued() {
     let mut text = String::new();
     encode(&mut text, &bench.registry).unwrap();
     assert!(text.contains("firetower_scrape_skipped_slots_total 2"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_from_the_end_on_are_not_scraped() {
+    let mut bench = start(vec![(SECOND, "a 1\n"); 9], "http://h:1/metrics");
+    assert_eq!(bench.scrapes.recv().await.unwrap().slot, Timestamp::from_millis(3_000));
+    bench.until_ms.store(23_000, Ordering::Relaxed);
+    assert_eq!(bench.scrapes.recv().await.unwrap().slot, Timestamp::from_millis(13_000));
+    assert!(bench.scrapes.recv().await.is_none());
+    bench.task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn samples_far_ahead_of_their_time_are_left_out() {
+    let page = "a 1 603000\nb 1 99999999999999\n";
+    let mut bench = start(vec![(SECOND, page)], "http://h:1/metrics");
+    let Read { timed, .. } = bench.scrapes.recv().await.unwrap().outcome.unwrap();
+    let times: Vec<i64> = timed.iter().map(|(_, sample)| sample.at.as_millis()).collect();
+    assert_eq!(times, [603_000]);
 }
 
 #[tokio::test(start_paused = true)]
