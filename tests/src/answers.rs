@@ -198,17 +198,6 @@ impl Answers {
         Ok((response.status().as_u16(), text.with_context(|| format!("read {url}"))?))
     }
 
-    /// Posts nothing to `path`; returns status and text, whatever the status.
-    ///
-    /// # Errors
-    /// If nobody answers.
-    pub fn post(&self, path: &str) -> Result<(u16, String)> {
-        let url = format!("{}{path}", self.base);
-        let mut response = self.agent.post(&url).send_empty().with_context(|| format!("post {url}"))?;
-        let text = response.body_mut().read_to_string().with_context(|| format!("read {url}"))?;
-        Ok((response.status().as_u16(), text))
-    }
-
     /// Returns the JSON under `path`.
     ///
     /// # Errors

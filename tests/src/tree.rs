@@ -22,6 +22,8 @@ use crate::wait::{now_ms, wait_for};
 const READY: Duration = Duration::from_secs(60);
 /// How long a process may take to stop.
 pub(crate) const STOP: Duration = Duration::from_secs(40);
+/// What stands between a process and the system's clock, from Debian's package `faketime`.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 /// The one job and the one datacenter.
 const JOB: &str = "fleet";
 const DATACENTER: &str = "dub";
@@ -91,6 +93,8 @@ pub struct Tree {
     layout: Layout,
     nodes: BTreeMap<String, Node>,
     running: BTreeMap<String, Process>,
+    /// What `faketime` is told of the system's clock of a monitor, in a file that it reads again all the time.
+    fake_clocks: BTreeMap<String, PathBuf>,
     fleet: Option<Process>,
     started_ms: i64,
     proxies: BTreeMap<String, Proxy>,
@@ -119,8 +123,9 @@ impl Tree {
         for role in ["primary", "secondary"] {
             fs::write(directory.path().join(format!("{role}.yaml")), seen_by(role, &topology, &nodes, &proxies))?;
         }
-        let (running, started_ms) = (BTreeMap::new(), now_ms());
-        let mut tree = Tree { layout, nodes, running, fleet, started_ms, proxies, _ports: ports, directory };
+        let (running, fake_clocks, started_ms) = (BTreeMap::new(), BTreeMap::new(), now_ms());
+        let mut tree =
+            Tree { layout, nodes, running, fake_clocks, fleet, started_ms, proxies, _ports: ports, directory };
         for name in tree.node_names() {
             tree.launch(&name)?;
         }
@@ -253,14 +258,6 @@ impl Tree {
         self.running.get(name).with_context(|| format!("{name} does not run"))?.signal(signal)
     }
 
-    /// Returns what the monitor `name` has written to its log.
-    ///
-    /// # Errors
-    /// If it does not run.
-    pub fn said(&self, name: &str) -> Result<String> {
-        Ok(self.running.get(name).with_context(|| format!("{name} does not run"))?.stderr())
-    }
-
     /// Stops the fleet, so that nothing answers any more, and waits until its log is whole.
     ///
     /// # Errors
@@ -386,6 +383,18 @@ impl Tree {
         })
     }
 
+    /// Makes the monitor `name` see a system clock that is `seconds` ahead, from its next start on; one that was started
+    /// so sees the jump at once.
+    ///
+    /// # Errors
+    /// If that cannot be written.
+    pub fn set_system_clock(&mut self, name: &str, seconds: i64) -> Result<()> {
+        let path = self.directory.path().join(format!("{name}.clock"));
+        fs::write(&path, format!("{seconds:+}"))?;
+        self.fake_clocks.insert(name.to_owned(), path);
+        Ok(())
+    }
+
     /// Starts the monitor `name`, and does not wait for it.
     ///
     /// # Errors
@@ -398,6 +407,10 @@ impl Tree {
             if is_proxied { self.directory.path().join(format!("{}.yaml", node.role)) } else { self.topology() };
         command.args([node.role, "--node", name, "--topology"]).arg(topology);
         command.arg("--data").arg(self.directory.path().join("data").join(name));
+        if let Some(path) = self.fake_clocks.get(name) {
+            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", path);
+            command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         let process = Process::start(name, self.directory.path(), &mut command)?;
         self.running.insert(name.into(), process);
         Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use firetower_api::{Common, Readiness, Reload, common, global, reload_on_signal};
 use firetower_daemon::{Ended, HttpMetrics, Listener, Surroundings, Tasks, blocking, serve_http};
 use firetower_model::{NodeStatus, Role};
-use firetower_relay::{ExposedStatus, Identity, Keeping, RelayMetrics, keep, maintain_rows};
+use firetower_relay::{ExposedClock, ExposedStatus, Identity, Keeping, RelayMetrics, keep, maintain_rows};
 use firetower_store::{DataDirectory, Memory, Options, Store};
 use firetower_topology::{Node, Place, Topology, needing_restart};
 use firetower_wire::CallMetrics;
@@ -59,6 +59,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let metrics = RelayMetrics::register(&mut registry);
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
     security.register(&mut registry);
+    registry.register_collector(Box::new(ExposedClock::new(clock.clone(), status.subscribe())));
 
     let below = watch::Sender::new(Below::of(&topology));
     let summit = Summit::new(store.clone(), below.subscribe(), status.clone(), now);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use firetower_model::{
     Coverage, Generation, HealthReport, KeptLabels, NodeStatus, Role, Timestamp, Watermark, Window, WindowRows,
 };
-use firetower_relay::{Audit, Children, Error, Orders, Parent};
+use firetower_relay::{Audit, Children, Error, FUTURE_TOLERANCE, Orders, Parent};
 use firetower_store::{Batch, Put, Store};
 use firetower_wire::{Hello, Refusal, RefusalReason};
 use tokio::sync::watch;
@@ -24,6 +24,8 @@ pub(crate) struct Summit {
     below: watch::Receiver<Below>,
     status: watch::Sender<NodeStatus>,
     newest: BTreeMap<String, Newest>,
+    /// Of windows whose time is not there yet by this clock, by start and datacenter: they say nothing of how far it is.
+    early: BTreeMap<(Timestamp, String), Newest>,
     weights: BTreeMap<Timestamp, BTreeMap<String, u64>>,
     status_due: Timestamp,
     audit: Audit,
@@ -45,14 +47,30 @@ impl Summit {
         status: watch::Sender<NodeStatus>,
         now: Timestamp,
     ) -> Summit {
-        let (newest, weights, audit) = (BTreeMap::new(), BTreeMap::new(), Audit::default());
-        Summit { store, below, status, newest, weights, status_due: now, audit }
+        let (newest, early, weights) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Summit { store, below, status, newest, early, weights, status_due: now, audit: Audit::default() }
+    }
+
+    fn note_newest(&mut self, datacenter: String, newest: Newest) {
+        let known = self.newest.entry(datacenter).or_insert(newest);
+        if known.window.start() <= newest.window.start() {
+            *known = newest;
+        }
+    }
+
+    /// Takes in what came before its time, and whose time it is now.
+    fn take_early(&mut self, now: Timestamp) {
+        while let Some(entry) = self.early.first_entry().filter(|entry| entry.get().window.end() <= now) {
+            let ((_, datacenter), newest) = entry.remove_entry();
+            self.note_newest(datacenter, newest);
+        }
     }
 
     fn renew_status(&mut self, children: &Children, now: Timestamp) {
         if now < self.status_due {
             return;
         }
+        self.take_early(now);
         self.status_due = now + STATUS_EVERY;
         let mut coverage = Coverage::default();
         let mut watermark = Watermark { newest: Timestamp::MIN, complete_through: Timestamp::MAX };
@@ -124,7 +142,7 @@ impl Parent for Summit {
         child: &str,
         rows: WindowRows,
         weight: u64,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<(), Error> {
         let of_child = self.weights.entry(rows.window.start()).or_default().entry(child.to_owned()).or_default();
         *of_child += weight;
@@ -133,9 +151,10 @@ impl Parent for Summit {
         }
         if self.store.put_rows(batch, &rows)? == Put::Accepted {
             let newest = Newest { window: rows.window, coverage: rows.coverage, watermark: rows.watermark };
-            let known = self.newest.entry(rows.datacenter).or_insert(newest);
-            if known.window.start() <= newest.window.start() {
-                *known = newest;
+            if newest.window.end() > now + FUTURE_TOLERANCE {
+                self.early.insert((newest.window.start(), rows.datacenter), newest);
+            } else {
+                self.note_newest(rows.datacenter, newest);
             }
         }
         Ok(())

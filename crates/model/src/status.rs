@@ -131,6 +131,8 @@ pub struct NodeStatus {
     pub accounts: Vec<Account>,
     /// What it has received from each child that it ever heard, in order of their names.
     pub received: Vec<Received>,
+    /// By how many milliseconds its clock is ahead of its parent's, negative if behind: as seen by the parent.
+    pub clock_ahead_ms: Option<i64>,
     /// Those below it, in order of their names.
     pub children: Vec<NodeStatus>,
 }
@@ -158,6 +160,7 @@ impl NodeStatus {
             outbox_bytes: 0,
             accounts: Vec::new(),
             received: Vec::new(),
+            clock_ahead_ms: None,
             children: Vec::new(),
         }
     }

@@ -8,8 +8,8 @@ use firetower_api::{Common, Readiness, Reload, common, kept, monitor, reload_on_
 use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, serve_http};
 use firetower_model::{Budget, KeptReport, NodeStatus, Role};
 use firetower_relay::{
-    ExposedKept, ExposedStatus, Identity, Keeping, Link, OutboxLimits, Outlet, ParentEvent, RelayMetrics, keep,
-    maintain_rows,
+    ExposedClock, ExposedKept, ExposedStatus, Identity, Keeping, Link, OutboxLimits, Outlet, ParentEvent, RelayMetrics,
+    keep, maintain_rows,
 };
 use firetower_scrape::{Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, Tls, discover};
 use firetower_store::{DataDirectory, Memory, Options, Store};
@@ -58,12 +58,12 @@ pub struct Setup {
 /// If it cannot start, or something fails that it cannot go on without.
 pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let grace = setup.grace;
-    let tasks = start(setup)?;
+    let tasks = start(setup).await?;
     finish(tasks.join(cancel, grace).await, grace)
 }
 
 /// Opens the store and starts the tasks, in the order data flows.
-fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
+async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let Setup { surroundings, topology, datacenter, node, base, data, http, grpc, reload, .. } = setup;
     let (clock, now) = (surroundings.clock.clone(), surroundings.clock.now());
     let options =
@@ -79,6 +79,7 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let metrics = RelayMetrics::register(&mut registry);
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
     surroundings.security.register(&mut registry);
+    registry.register_collector(Box::new(ExposedClock::new(clock.clone(), status.subscribe())));
     let budget = Budget {
         label_values_max: topology.rows.kept_label_values as usize,
         job_rows_max: topology.rows.per_job as usize,
@@ -106,11 +107,26 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let decided = Decided { shares, kept: blocking(|| Kept::open(store.clone(), budget))? };
     let mail = Mail { targets, secondaries, wishes };
     let said = Said { status: status.clone(), rows: rows.clone() };
-    let tower = Tower::open(place, store.clone(), Arc::clone(&outlet), decided, mail, said, now)?;
+    let discovery = discovery(&surroundings, base, DiscoveryMetrics::register(&mut registry));
+    let security = surroundings.security.clone();
+    let lines = Lines {
+        identity: identity.clone(),
+        surroundings,
+        outlet: Arc::clone(&outlet),
+        status: status.clone(),
+        events,
+        metrics: metrics.clone(),
+    };
+    let links: Vec<Link> = topology.globals.iter().map(|global| lines.link_to(global)).collect();
+    for link in &links {
+        if link.set_clock().await {
+            break;
+        }
+    }
+    let tower = Tower::open(place, store.clone(), outlet, decided, mail, said, clock.now())?;
 
     let mut tasks: Tasks<Error> = Tasks::new();
     let (to_configure, configured) = mpsc::channel(4);
-    let discovery = discovery(&surroundings, base, DiscoveryMetrics::register(&mut registry));
     let (configs, make) = (datacenter.scrape_configs.clone(), making(&datacenter, discovery.metrics.clone()));
     tasks.start("discover", |cancel| async move {
         let sources = |configs: &Vec<ScrapeConfig>| configs.iter().map(ScrapeConfig::sources).collect();
@@ -123,18 +139,10 @@ fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         firetower_wire::serve(grpc, to_keeper, taken, cancel).await;
         Ok(())
     });
-    let keeping = Keeping {
-        identity: identity.clone(),
-        store: store.clone(),
-        inbox_bytes: topology.inbox.bytes,
-        clock: clock.clone(),
-        metrics: metrics.clone(),
-    };
+    let keeping =
+        Keeping { identity, store: store.clone(), inbox_bytes: topology.inbox.bytes, clock: clock.clone(), metrics };
     tasks.start("merge", |cancel| async move { Ok(keep(keeping, tower, calls, cancel).await?) });
-    let security = surroundings.security.clone();
-    let lines = Lines { identity, surroundings, outlet, status: status.clone(), events, metrics };
-    for global in &topology.globals {
-        let link = lines.link_to(global);
+    for link in links {
         tasks.start("link to a global", |cancel| async move { Ok(link.run(cancel).await?) });
     }
     tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(store, clock, cancel).await?) });

@@ -357,7 +357,8 @@ impl Parent for Tower {
     ) -> Result<(), Error> {
         let window = rows.window;
         self.is_child_behind |= rows.kept != self.kept.labels().version_at(window.start());
-        self.newest = self.newest.max(rows.watermark.newest);
+        // What is ahead of this clock says nothing of how far the datacenter has come.
+        self.newest = self.newest.max(rows.watermark.newest.min(now));
         self.outlet.collect(batch, weight);
         // One that is older than the one kept changes nothing, but its samples are still to be accounted for.
         self.store.put_partial(batch, child, &rows)?;

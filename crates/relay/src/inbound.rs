@@ -1,6 +1,6 @@
 //! What sessions hand to the keeper.
 
-use firetower_model::{Claim, Frame, Generation, Incarnation, NodeStatus, Sequence};
+use firetower_model::{Claim, Frame, Generation, Incarnation, NodeStatus, Sequence, Timestamp};
 use firetower_wire::{FrameDown, Hello, ParentControl, Refusal, RowKeys};
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,7 +15,7 @@ pub(crate) enum Inbound {
     /// A child greets; `out` takes what it is to be told later.
     Hello { session: SessionId, hello: Hello, answer: oneshot::Sender<ParentControl>, out: mpsc::Sender<ParentControl> },
     /// A child lives.
-    Heartbeat { session: SessionId, status: Box<NodeStatus>, highest: Sequence, claim: Option<Claim> },
+    Heartbeat { session: SessionId, status: Box<NodeStatus>, highest: Sequence, at: Timestamp, claim: Option<Claim> },
     /// A child follows an assignment.
     Taken { session: SessionId, generation: Generation, fingerprint: u64 },
     /// A child's `Control` call has ended.

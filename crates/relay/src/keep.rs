@@ -10,7 +10,9 @@ use firetower_model::{
     Timestamp, WindowRows,
 };
 use firetower_store::{Applied, Batch, Hello as Greeting, Receiver, Store};
-use firetower_wire::{Accepted, Features, FrameDown, Hello, HelloReply, ParentControl, Refusal, RefusalReason, RowKeys};
+use firetower_wire::{
+    Accepted, Features, FrameDown, Hello, HelloReply, ParentControl, Refusal, RefusalReason, RowKeys,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -33,6 +35,11 @@ const OLD_BATCH_MAX: usize = 16;
 const NO_ROOM_RETRY: Duration = Duration::from_secs(5);
 /// How often the parent is asked whether something is due.
 const TICK: Duration = Duration::from_millis(50);
+/// By how much a window may end later than it is by this clock, and still be its time.
+pub const FUTURE_TOLERANCE: Duration = Duration::from_secs(5);
+/// How far ahead a window may begin and still be taken, to wait for its time; a clock that is further ahead is broken, and
+/// its child keeps the frame.
+const FUTURE_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// How long after its last word a child counts as gone.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
 
@@ -113,6 +120,8 @@ struct Child {
     session: SessionId,
     status: Option<NodeStatus>,
     heard_at: Timestamp,
+    /// By how much its clock was ahead of this one when it was heard last.
+    ahead_ms: Option<i64>,
     is_open: bool,
     out: mpsc::Sender<ParentControl>,
 }
@@ -127,7 +136,7 @@ impl Children {
     pub fn statuses(&self, now: Timestamp) -> Vec<NodeStatus> {
         let status = |(name, child): (&String, &Child)| {
             let mut status = child.status.clone()?;
-            status.is_connected = self.is_connected(name, now);
+            (status.is_connected, status.clock_ahead_ms) = (self.is_connected(name, now), child.ahead_ms);
             Some(status)
         };
         self.here.iter().filter_map(status).collect()
@@ -312,9 +321,12 @@ impl<P: Parent> Keeper<P> {
                 replies.push(Reply::Hello { answer, message });
                 return Ok(is_taken);
             }
-            Inbound::Heartbeat { session, status, highest, claim } => {
+            Inbound::Heartbeat { session, status, highest, at, claim } => {
                 let Some((name, child)) = self.children.of_session(session) else { return Ok(false) };
                 child.heard_at = now;
+                child.ahead_ms = Some(at.as_millis().saturating_sub(now.as_millis()));
+                // One that does not read does not follow either.
+                let _ = child.out.try_send(ParentControl::ClockReading { sent: at, at: now });
                 let (name, incarnation) = (name.clone(), status.incarnation);
                 child.status = Some(*status);
                 self.receiver.announce(batch, &name, incarnation, highest);
@@ -417,7 +429,7 @@ impl<P: Parent> Keeper<P> {
         // The queue is empty: there is room.
         orders.for_each(|order| drop(out.try_send(order)));
         let status = self.children.here.remove(&hello.node).and_then(|child| child.status);
-        let child = Child { session, status, heard_at: now, is_open: true, out };
+        let child = Child { session, status, heard_at: now, ahead_ms: None, is_open: true, out };
         self.children.here.insert(hello.node.clone(), child);
         self.note_received(&hello.node);
         ParentControl::HelloReply(HelloReply {
@@ -430,6 +442,7 @@ impl<P: Parent> Keeper<P> {
             wants_health_snapshot,
             applied_samples: self.receiver.applied(&hello.node).map(|applied| applied.weight),
             features: Features::OURS,
+            at: Some(self.clock.now()),
         })
     }
 
@@ -495,6 +508,16 @@ impl<P: Parent> Keeper<P> {
         }
         match frame.body {
             Body::Rows(mut rows) => {
+                let now = self.clock.now();
+                if rows.window.start() > now + FUTURE_MAX {
+                    self.metrics.refused_windows.get_or_create(&peer(child)).inc();
+                    let text = format!("window {:?} is over a day ahead: is the clock of {child} right?", rows.window);
+                    tracing::error!(child, window = ?rows.window, "window over a day ahead refused");
+                    return Ok(FrameDown::Refused(Refusal::new(RefusalReason::Busy, text)));
+                }
+                if rows.window.end() > now + FUTURE_TOLERANCE {
+                    self.metrics.early_windows.get_or_create(&peer(child)).inc();
+                }
                 if !rows.rows.is_empty() {
                     let ids = rows.rows.iter().map(|(id, _)| *id);
                     let Some(own) = self.store.translate_row_ids(child, incarnation, ids) else {

@@ -7,6 +7,7 @@
 //! It joins `wire` and `store`, which do not know each other.
 
 mod audit;
+mod clock;
 mod error;
 mod exposed;
 mod inbound;
@@ -22,9 +23,10 @@ mod pace;
 mod session;
 
 pub use audit::Audit;
+pub use clock::ExposedClock;
 pub use error::Error;
 pub use exposed::{ExposedKept, ExposedStatus};
-pub use keep::{Children, Keeping, Orders, Parent, keep};
+pub use keep::{Children, FUTURE_TOLERANCE, Keeping, Orders, Parent, keep};
 pub use link::{Identity, Link, ParentEvent};
 pub use maintain::maintain_rows;
 pub use metrics::RelayMetrics;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_daemon::{Backoff, Clock, Connector, Random, chain};
-use firetower_model::{Assignment, Generation, KeptLabels, NodeStatus, Role, Sequence};
+use firetower_model::{Assignment, Generation, KeptLabels, NodeStatus, Role, Sequence, Timestamp};
 use firetower_wire as wire;
 use firetower_wire::{ChildControl, Features, Heartbeat, Hello, HelloReply, Opening, ParentControl};
 use tokio::sync::{mpsc, watch};
@@ -20,6 +20,8 @@ use crate::outlet::Outlet;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long it may take from dialling to open calls.
 const OPEN_LIMIT: Duration = Duration::from_secs(8);
+/// How long a parent may take to tell the time before the clock is used without.
+const CLOCK_LIMIT: Duration = Duration::from_secs(1);
 /// How long a heartbeat may wait for those before it to be taken.
 const BEAT_LIMIT: Duration = Duration::from_secs(8);
 /// Waits before dialling again.
@@ -123,6 +125,30 @@ impl Link {
         Ok(())
     }
 
+    /// Puts the clock right by the parent's, before anything is stamped with it; tells whether the parent said its time.
+    ///
+    /// A parent that does not answer soon must not hold up what is below it: the clock is then led towards it later.
+    pub async fn set_clock(&self) -> bool {
+        let asked = timeout(CLOCK_LIMIT, self.ask_time()).await;
+        let Ok(Ok(Some((sent, at)))) = asked else { return false };
+        let before = self.clock.now();
+        self.clock.set(sent, at);
+        let (behind, ahead) = (self.clock.now().since(before), before.since(self.clock.now()));
+        tracing::info!(parent = self.parent, ?behind, ?ahead, "clock set by the parent's");
+        true
+    }
+
+    /// Asks for the parent's time; returns when it was asked for too. `None` if it does not say.
+    async fn ask_time(&self) -> Result<Option<(Timestamp, Timestamp)>, Error> {
+        let parent = wire::Parent::dial(&self.connector, &self.address, wire::DialOptions::default()).await?;
+        let sent = self.clock.now();
+        let (_control, mut heard) = parent.control(self.hello()).await?;
+        match heard.next().await? {
+            Some(ParentControl::HelloReply(reply)) => Ok(reply.at.map(|at| (sent, at))),
+            _ => Ok(None),
+        }
+    }
+
     async fn session(&mut self, cancel: &CancellationToken) -> Result<(), Error> {
         let opened = tokio::select! {
             () = cancel.cancelled() => return Ok(()),
@@ -212,6 +238,7 @@ impl Link {
             Some(ParentControl::Assignment(assignment)) => {
                 self.tell(ParentEvent::Assignment { parent: self.parent.clone(), assignment }).await;
             }
+            Some(ParentControl::ClockReading { sent, at }) => self.clock.follow(sent, at),
             Some(ParentControl::KeptLabels(labels)) => self.tell(ParentEvent::KeptLabels(labels)).await,
             Some(ParentControl::HelloReply(_) | ParentControl::Credit { .. }) => {}
         }

@@ -50,6 +50,10 @@ pub struct RelayMetrics {
     pub refused_row_keys: Family<Peer, Counter>,
     /// Streams of frames of nodes that had not said hello.
     pub refused_streams: Counter,
+    /// Frames of windows whose time is not there yet by this clock: they are kept, and taken when it is.
+    pub early_windows: Family<Peer, Counter>,
+    /// Frames of windows refused, since they are over a day ahead.
+    pub refused_windows: Family<Peer, Counter>,
     /// Raw samples in applied frames.
     pub applied_samples: Family<Peer, Counter>,
     /// Calls refused, in either direction.
@@ -82,6 +86,8 @@ impl RelayMetrics {
         add("unknown_frames", "Frames of a kind not known", &metrics.unknown_frames);
         add("refused_row_keys", "Row keys of a child that there was no room for", &metrics.refused_row_keys);
         add("room_waits", "Times that a child waited two seconds for room for a frame", &metrics.room_waits);
+        add("early_windows", "Frames of windows kept until it is their time by this clock", &metrics.early_windows);
+        add("refused_windows", "Frames of windows refused, since they are over a day ahead", &metrics.refused_windows);
         add("applied_samples", "Raw samples in applied frames", &metrics.applied_samples);
         let help = "Streams of frames refused, since their node had not said hello";
         registry.register("firetower_relay_refused_streams", help, metrics.refused_streams.clone());

@@ -66,9 +66,9 @@ async fn control(
                 None => return Ok(()),
                 Some(ChildControl::Hello(_)) => {}
                 Some(ChildControl::Heartbeat(heartbeat)) => {
-                    let Heartbeat { status, highest_sequence: highest, claim, .. } = *heartbeat;
+                    let Heartbeat { status, highest_sequence: highest, at, claim } = *heartbeat;
                     let status = Box::new(status);
-                    hand(keeper, Inbound::Heartbeat { session, status, highest, claim }).await?;
+                    hand(keeper, Inbound::Heartbeat { session, status, highest, at, claim }).await?;
                 }
                 Some(ChildControl::AssignmentTaken { generation, fingerprint }) => {
                     hand(keeper, Inbound::Taken { session, generation, fingerprint }).await?;

@@ -14,8 +14,8 @@ use firetower_model::{
 use firetower_relay::{Children, Error, Identity, Keeping, Orders, Parent, RelayMetrics, keep};
 use firetower_store::{Batch, Options, Store};
 use firetower_wire::{
-    CallMetrics, DialOptions, Features, FrameDown, FrameUp, Hello, Opening, ParentControl, Receiver, Refusal, RefusalReason,
-    RowKeys, SealedFrame, Sender, encode_frame, kind, limits,
+    CallMetrics, DialOptions, Features, FrameDown, FrameUp, Hello, Opening, ParentControl, Receiver, Refusal,
+    RefusalReason, RowKeys, SealedFrame, Sender, encode_frame, kind, limits,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -122,7 +122,10 @@ impl Above {
             // The call stays open for as long as the runtime does.
             std::mem::forget((up, down));
         }
-        parent.live(Opening { node: node.into(), incarnation: INCARNATION, features: Features::default() }).await.unwrap()
+        parent
+            .live(Opening { node: node.into(), incarnation: INCARNATION, features: Features::default() })
+            .await
+            .unwrap()
     }
 
     fn metrics(&self) -> String {
@@ -184,6 +187,13 @@ async fn what_means_harm_is_refused_and_counted() {
         assert_eq!(refusal(&mut down).await.reason, RefusalReason::Malformed);
     }
     above.check_counted("malformed_frames_total{peer=\"evil\"}");
+
+    let (up, mut down) = above.frames("evil", true).await;
+    let body = rows_of(above.clock.now() + Duration::from_secs(48 * 3_600));
+    up.send(frame(kind(&body), encode_frame(&body).unwrap())).await.unwrap();
+    let refused = refusal(&mut down).await;
+    assert!(refused.text.contains("over a day ahead: is the clock of evil right?"), "{refused:?}");
+    above.check_counted("refused_windows_total{peer=\"evil\"}");
 
     let (up, mut down) = above.frames("evil", true).await;
     let flooding = tokio::spawn(async move {

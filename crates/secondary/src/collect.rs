@@ -110,6 +110,7 @@ impl Collecting {
             let values = self.collector.take(scrape, &mut batch, now)?;
             self.buffers.give_row(values);
         }
+        self.collector.note_newest(&mut batch);
         self.store.commit(batch)?;
         Ok(())
     }

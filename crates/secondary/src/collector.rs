@@ -27,6 +27,15 @@ use crate::starts::RowStarts;
 use crate::track::{Row, Track};
 use crate::window::OpenWindow;
 
+/// Under which note the newest time is kept that a row was stamped with.
+const NEWEST_NOTE: &str = "clock/newest";
+
+/// Returns the newest time that a row of `store` was stamped with; `None` in a new data directory.
+pub(crate) fn newest_stamped(store: &Store) -> Result<Option<Timestamp>, Error> {
+    let bytes = store.note(NEWEST_NOTE)?.and_then(|bytes| bytes.try_into().ok());
+    Ok(bytes.map(|bytes| Timestamp::from_millis(i64::from_be_bytes(bytes))))
+}
+
 /// What a collector is made for.
 pub(crate) struct Place {
     pub(crate) node: String,
@@ -387,6 +396,11 @@ impl Collector {
             self.records.insert(window.start(), stored);
         }
         Ok(self.records.get_mut(&window.start()).expect("inserted above"))
+    }
+
+    /// Notes the newest time that a row was stamped with, so that the next life of the data directory goes on from there.
+    pub(crate) fn note_newest(&self, batch: &mut Batch) {
+        self.store.put_note(batch, NEWEST_NOTE, &self.newest.as_millis().to_be_bytes());
     }
 
     /// Puts a report of health into the outbox, if there is something to say.

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_api::{Common, Readiness, Reload, common, kept, monitor, query, reload_on_signal, spans, tsdb};
-use firetower_daemon::{
-    Clock, Ended, HttpMetrics, Listener, Security, Surroundings, Tasks, blocking, serve_http,
-};
+use firetower_daemon::{Clock, Ended, HttpMetrics, Listener, Security, Surroundings, Tasks, blocking, serve_http};
 use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Window};
-use firetower_relay::{ExposedKept, ExposedStatus, Identity, Link, OutboxLimits, Outlet, RelayMetrics};
+use firetower_relay::{ExposedClock, ExposedKept, ExposedStatus, Identity, Link, OutboxLimits, Outlet, RelayMetrics};
 use firetower_scrape::{
     Buffers, Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, PageShapes, ScrapeMetrics,
     Scraper, Tls, discover,
@@ -23,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::census::Census;
 use crate::collect::{Assign, Collecting, Wishes, collect, listen_to_parents};
-use crate::collector::{Collector, Place};
+use crate::collector::{Collector, Place, newest_stamped};
 use crate::discovery::{making, read_file, read_list};
 use crate::maintain::maintain;
 use crate::metrics::StoreMetrics;
@@ -102,7 +100,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         job_rows_max: topology.rows.per_job as usize,
         promoted: topology.promote.clone(),
     };
-    let mut base = Base::new(store.clone(), status, Some(Arc::clone(&outlet)), budget, &surroundings.security);
+    let mut base = Base::new(store.clone(), status, Some(Arc::clone(&outlet)), budget, &surroundings);
     let relay_metrics = RelayMetrics::register(&mut base.registry);
     let place = Place {
         node: node.name.clone(),
@@ -128,33 +126,54 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let client = client(&surroundings, folder);
     let inputs = Inputs { client, assignments, configured, snapshots, kept: to_be_kept, configs, persisted };
     let retention = watch::Sender::new(topology.retention);
-    base.start(&clock, place, inputs, taken.clone(), (retention.subscribe(), memory))?;
-    let wishes = Wishes { assignments: to_assign, snapshots: to_snapshot, kept: to_keep };
-    base.tasks.start("listen to parents", |cancel| listen_to_parents(parents, heard, wishes, followed, cancel));
     let identity = Identity {
         node: node.name,
         role: Role::Secondary,
         region: datacenter.region.clone(),
         datacenter: datacenter.name.clone(),
     };
-    for primary in &datacenter.primaries {
-        let link = Link {
-            identity: identity.clone(),
-            parent: primary.name.clone(),
-            address: primary.grpc.clone().unwrap_or_default(),
-            connector: surroundings.connector_to(&primary.name),
-            clock: clock.clone(),
-            random: surroundings.random.clone(),
-            outlet: Arc::clone(&outlet),
-            status: base.status.subscribe(),
-            taken: taken.subscribe(),
-            events: events.clone(),
-            metrics: relay_metrics.clone(),
-        };
+    let link = |primary: &Node| Link {
+        identity: identity.clone(),
+        parent: primary.name.clone(),
+        address: primary.grpc.clone().unwrap_or_default(),
+        connector: surroundings.connector_to(&primary.name),
+        clock: clock.clone(),
+        random: surroundings.random.clone(),
+        outlet: Arc::clone(&outlet),
+        status: base.status.subscribe(),
+        taken: taken.subscribe(),
+        events: events.clone(),
+        metrics: relay_metrics.clone(),
+    };
+    let links: Vec<Link> = datacenter.primaries.iter().map(link).collect();
+    set_clock(&clock, &links, &store).await?;
+    base.start(&clock, place, inputs, taken.clone(), (retention.subscribe(), memory))?;
+    let wishes = Wishes { assignments: to_assign, snapshots: to_snapshot, kept: to_keep };
+    base.tasks.start("listen to parents", |cancel| listen_to_parents(parents, heard, wishes, followed, cancel));
+    for link in links {
         base.tasks.start("link to a primary", |cancel| async move { Ok(link.run(cancel).await?) });
     }
     let reload = reloading(reload, Arc::new(topology), identity.node, to_configure, retention);
     base.finish(http, clock, reload, cancel, grace).await
+}
+
+/// Puts the clock right before anything is stamped with it: by a parent's, if one answers soon, and never before what an
+/// earlier life of the data directory has stamped.
+async fn set_clock(clock: &Clock, links: &[Link], store: &Store) -> Result<(), Error> {
+    for link in links {
+        if link.set_clock().await {
+            break;
+        }
+    }
+    if let Some(newest) = newest_stamped(store)? {
+        let before = clock.now();
+        clock.not_before(newest + Duration::from_millis(1));
+        let ahead = newest.since(before);
+        if !ahead.is_zero() {
+            tracing::warn!(?ahead, "the clock is behind what was stamped before this start: time goes on from there");
+        }
+    }
+    Ok(())
 }
 
 /// Returns what reads the topology again and hands on the datacenter's jobs and the retention; targets come from the
@@ -206,7 +225,8 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
     let status = status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), clock.now());
     // It sends no rows.
     let budget = Budget { label_values_max: 0, job_rows_max: 0, promoted: Vec::new() };
-    let mut base = Base::new(store, status, None, budget, &surroundings.security);
+    set_clock(&clock, &[], &store).await?;
+    let mut base = Base::new(store, status, None, budget, &surroundings);
     let place = Place {
         node: "standalone".into(),
         datacenter: String::new(),
@@ -284,7 +304,13 @@ struct Base {
 }
 
 impl Base {
-    fn new(store: Store, status: NodeStatus, outlet: Option<Arc<Outlet>>, budget: Budget, security: &Security) -> Base {
+    fn new(
+        store: Store,
+        status: NodeStatus,
+        outlet: Option<Arc<Outlet>>,
+        budget: Budget,
+        Surroundings { clock, security, .. }: &Surroundings,
+    ) -> Base {
         let (status, rows) = (watch::Sender::new(status), watch::Sender::new(KeptReport::new(budget)));
         let mut registry = Registry::default();
         registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
@@ -293,6 +319,7 @@ impl Base {
         if outlet.is_some() {
             registry.register_collector(Box::new(ExposedKept::new(rows.subscribe())));
         }
+        registry.register_collector(Box::new(ExposedClock::new(clock.clone(), status.subscribe())));
         let readiness = Readiness::waiting("starting");
         Base { store, outlet, status, rows, registry, tasks: Tasks::new(), readiness, security: security.clone() }
     }

@@ -16,6 +16,10 @@ pub fn needing_restart(before: &Topology, after: &Topology, node: &str) -> Vec<S
     note(before.defaults.window != after.defaults.window, "defaults.window");
     note(before.defaults.late_window != after.defaults.late_window, "defaults.late_window");
     note(before.store_memory != after.store_memory, "store_memory");
+    note(before.inbox != after.inbox, "inbox");
+    note(before.outbox != after.outbox, "outbox");
+    note(before.tls != after.tls, "tls");
+    note(before.auth != after.auth, "auth");
     let (Some(was), Some(is)) = (before.find(node), after.find(node)) else { return keys };
     note(was.node().http != is.node().http, "http");
     note(was.node().grpc != is.node().grpc, "grpc");

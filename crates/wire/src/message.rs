@@ -40,6 +40,13 @@ pub enum ParentControl {
     Refused(Refusal),
     /// The child's share of the targets.
     Assignment(Assignment),
+    /// What its clock shows, in answer to a heartbeat.
+    ClockReading {
+        /// [`Heartbeat::at`].
+        sent: Timestamp,
+        /// The parent's time.
+        at: Timestamp,
+    },
     /// All that it has decided about labels: after a hello, and whenever that grows.
     KeptLabels(KeptLabels),
     /// How many more bytes of frames it is ready to take.
@@ -141,6 +148,8 @@ pub struct HelloReply {
     pub applied_samples: Option<u64>,
     /// What it can do.
     pub features: Features,
+    /// The parent's time; `None` from an older release.
+    pub at: Option<Timestamp>,
 }
 
 /// A child lives.

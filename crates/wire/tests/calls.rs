@@ -119,6 +119,7 @@ fn reply() -> HelloReply {
         wants_health_snapshot: true,
         applied_samples: Some(0),
         features: Features::OURS,
+        at: Some(AT),
     }
 }
 
@@ -165,6 +166,7 @@ fn heartbeat() -> Box<Heartbeat> {
         outbox_bytes: 4_000,
         accounts: vec![Account { parent: "dub-p0".into(), ..Account::default() }],
         received: vec![],
+        clock_ahead_ms: Some(-5),
         children: vec![],
     };
     let claim = Some(Claim { collected: 9, delivered: 4, dropped: 2 });

@@ -53,7 +53,7 @@ async fn an_old_child_is_understood_and_understands() {
     let said = control.all().await;
     assert_eq!(said.len(), 4, "what it does not know is no error");
     assert!(said[0].contains("hello_reply") && said[0].contains("node:\"dub-p0\""), "{}", said[0]);
-    assert!(said[0].contains("row_keys_known:1") && said[0].contains("bounds:30"), "{}", said[0]);
+    assert!(said[0].contains("row_keys_known:1") && said[0].contains("bounds:[1,30]"), "{}", said[0]);
     assert!(said[1].contains("assignment") && said[1].contains("url:\"http://h:1/metrics\""), "{}", said[1]);
     assert!(!said[2].contains("kept_labels"), "a message of a later release says nothing to it: {}", said[2]);
     assert!(said[3].contains("credit"), "{}", said[3]);
@@ -69,7 +69,7 @@ async fn an_old_child_is_understood_and_understands() {
     call.sender.send(FrameDown::NeedRowKeys { from: RowId(1) }).await.unwrap();
     drop(call);
     let said = live.all().await;
-    assert!(said[0].contains("acknowledged") && said[0].contains("bounds:6"), "{said:?}");
+    assert!(said[0].contains("acknowledged") && said[0].contains("bounds:[1,6]"), "{said:?}");
     assert!(said[1].contains("need_row_keys") && said[1].contains("from_id:1"), "{said:?}");
     cancel.cancel();
     serving.await.unwrap();
@@ -142,6 +142,7 @@ fn new_parent_control() -> [ParentControl; 4] {
         applied: vec![Sequence(1)..=Sequence(30)],
         wants_health_snapshot: true,
         applied_samples: Some(12),
+        at: Some(AT),
         features: Features::OURS,
     };
     [
@@ -176,7 +177,7 @@ async fn an_old_parent_is_understood_and_understands() {
     };
     let (up, mut down) = parent.control(hello).await.unwrap();
     let Some(ParentControl::HelloReply(reply)) = down.next().await.unwrap() else { panic!() };
-    assert_eq!((reply.node.as_str(), reply.applied), ("dub-p0", vec![Sequence(1)..=Sequence(1)]));
+    assert_eq!((reply.node.as_str(), reply.applied, reply.at), ("dub-p0", vec![Sequence(1)..=Sequence(1)], None));
     let Some(ParentControl::Assignment(share)) = down.next().await.unwrap() else { panic!() };
     assert_eq!((share.generation, share.targets[0].url.as_str()), (Generation(3), "http://h:1/metrics"));
     let Some(ParentControl::Refused(refusal)) = down.next().await.unwrap() else { panic!() };
@@ -216,7 +217,7 @@ async fn an_old_parent_is_understood_and_understands() {
     assert!(contains(&["hello", "node:\"dub-s0\"", "role:ROLE_SECONDARY", "highest_sequence:4"]), "{understood:?}");
     assert!(contains(&["heartbeat", "status:", "at_ms:1700000000000"]), "{understood:?}");
     assert!(contains(&["opening", "random:7"]), "{understood:?}");
-    assert!(contains(&["row_keys", "labels:\"up\""]), "{understood:?}");
+    assert!(contains(&["row_keys", "labels:[\"__name__\",\"up\""]), "{understood:?}");
     for sequence in 1..=3 {
         assert!(contains(&["frame", &format!("sequence:{sequence}"), "weight:3"]), "{understood:?}");
     }

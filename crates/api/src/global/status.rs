@@ -172,6 +172,7 @@ fn node(status: &NodeStatus) -> Map<String, Value> {
         "connected": status.is_connected,
         "at": seconds(status.at),
         "started": seconds(status.started),
+        "clock_ahead_seconds": status.clock_ahead_ms.map(|ahead| ahead as f64 / 1e3),
         "http": status.http,
         "targets": targets(&status.targets),
         "active_series": status.active_series,

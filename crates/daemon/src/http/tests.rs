@@ -34,7 +34,7 @@ impl Bench {
 
     async fn connect(&self) -> DuplexStream {
         let (ours, theirs) = duplex(4 << 10);
-        self.connect.send((Box::new(theirs) as Stream, Peer::at("client:1".into()))).await.unwrap();
+        self.connect.send((Box::new(theirs) as Stream, Peer::at("client:1"))).await.unwrap();
         ours
     }
 

@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use crate::table::{Column, age, bytes, count, coverage, decimal, table, text, time_of_day};
 
+/// From how many seconds on it is said that a clock differs from its parent's.
+const CLOCK_SHOWN_SECONDS: f64 = 1.0;
+
 /// Returns the global aggregator's own line, a table of datacenters and one of monitors; where targets are unhealthy,
 /// one of the first of them.
 pub(crate) fn status_text(data: &Value) -> String {
@@ -27,6 +30,11 @@ pub(crate) fn status_text(data: &Value) -> String {
         alarms.for_each(|alarm| out.push_str(&alarm_line(alarm)));
         out.push('\n');
     }
+    let skewed = clock_lines(data);
+    if !skewed.is_empty() {
+        out.push_str(&skewed);
+        out.push('\n');
+    }
     out.push_str(&datacenters(data));
     out.push('\n');
     out.push_str(&monitors(data));
@@ -35,6 +43,21 @@ pub(crate) fn status_text(data: &Value) -> String {
         out.push_str(&unhealthy(data));
     }
     out
+}
+
+/// Returns a line for each monitor whose clock is far from its parent's.
+fn clock_lines(data: &Value) -> String {
+    let mut lines = String::new();
+    for datacenter in list(&data["regions"]).flat_map(|region| list(&region["datacenters"])) {
+        for node in list(&datacenter["primaries"]).chain(list(&datacenter["secondaries"])) {
+            let ahead = node["clock_ahead_seconds"].as_f64().unwrap_or(0.0);
+            if ahead.abs() >= CLOCK_SHOWN_SECONDS {
+                let way = if ahead > 0.0 { "ahead of" } else { "behind" };
+                lines += &format!("clock of {} is {:.1} s {way} its parent's\n", text(&node["node"]), ahead.abs());
+            }
+        }
+    }
+    lines
 }
 
 fn alarm_line(alarm: &Value) -> String {
@@ -207,6 +230,13 @@ dub-s0    secondary  dub         lost             5    93.33%    4.5s  2.0 KiB  
 ";
         let text = status_text(&data);
         assert_eq!(text, expected, "\n{text}");
+        data["regions"][0]["datacenters"][0]["secondaries"][0]["clock_ahead_seconds"] = json!(600.04);
+        assert!(
+            status_text(&data).contains("\nclock of dub-s0 is 600.0 s ahead of its parent's\n\n"),
+            "{}",
+            status_text(&data)
+        );
+        data["regions"][0]["datacenters"][0]["secondaries"][0]["clock_ahead_seconds"] = json!(-0.4);
         data["unhealthy"] = json!([{
             "datacenter": "dub", "job": "node", "node_key": "h:1", "instance": "db-1", "status": "degraded",
             "reason": "sample_limit of 9"

@@ -111,7 +111,12 @@ pub(crate) async fn start_parent(store: Store, applied: Applied, inbox_bytes: u6
 pub(crate) fn start_parent_at(listener: Listener, store: Store, applied: Applied, inbox_bytes: u64) -> Above {
     let (address, cancel) = (listener.local_address().to_owned(), CancellationToken::new());
     let (to_keeper, calls) = mpsc::channel(8);
-    let serving = tokio::spawn(firetower_wire::serve(listener, to_keeper, firetower_wire::CallMetrics::default(), cancel.clone()));
+    let serving = tokio::spawn(firetower_wire::serve(
+        listener,
+        to_keeper,
+        firetower_wire::CallMetrics::default(),
+        cancel.clone(),
+    ));
     let recorder = Recorder { store: store.clone(), applied };
     let (identity, metrics) = (identity("p0", Role::Primary), RelayMetrics::default());
     let keeping = Keeping { identity, store, inbox_bytes, clock: Clock::system(), metrics: metrics.clone() };

@@ -104,7 +104,8 @@ async fn a_parent_of_the_release_before_gets_whole_frames_in_order() {
     let (to_test, mut calls) = mpsc::channel(4);
     let cancel = CancellationToken::new();
     let address = listener.local_address().to_owned();
-    let serving = tokio::spawn(firetower_wire::serve(listener, to_test, firetower_wire::CallMetrics::default(), cancel.clone()));
+    let serving =
+        tokio::spawn(firetower_wire::serve(listener, to_test, firetower_wire::CallMetrics::default(), cancel.clone()));
     let below = Below::new(&directory);
     for window in 1..=3 {
         below.push(window, &[window as f64]);
@@ -122,6 +123,7 @@ async fn a_parent_of_the_release_before_gets_whole_frames_in_order() {
         wants_health_snapshot: false,
         applied_samples: None,
         features: Features::default(),
+        at: None,
     };
     control.sender.send(ParentControl::HelloReply(reply)).await.unwrap();
     let Some(Accepted::Frames(mut live)) = timeout(LIMIT, calls.recv()).await.unwrap() else { panic!("no frames") };

@@ -60,6 +60,7 @@ fn to_proto(status: &NodeStatus) -> proto::NodeStatus {
         outbox_bytes: status.outbox_bytes,
         accounts: status.accounts.iter().map(account_to_proto).collect(),
         children: status.children.iter().map(to_proto).collect(),
+        clock_ahead_ms: status.clock_ahead_ms,
         received: status.received.iter().map(received_to_proto).collect(),
     }
 }
@@ -85,6 +86,7 @@ fn from_proto(read: proto::NodeStatus) -> Result<NodeStatus, Error> {
         outbox_bytes: read.outbox_bytes,
         accounts: read.accounts.into_iter().map(account_from_proto).collect::<Result<_, _>>()?,
         children: read.children.into_iter().map(from_proto).collect::<Result<_, _>>()?,
+        clock_ahead_ms: read.clock_ahead_ms,
         received: read.received.into_iter().map(received_from_proto).collect::<Result<_, _>>()?,
     })
 }

@@ -254,6 +254,7 @@ fn status(children: Vec<NodeStatus>) -> NodeStatus {
             Received { child: "s0".into(), applied: 5, applied_before: 6, delivered: Some(4), incarnation_lost: 7 },
             Received { child: "s1".into(), ..Received::default() },
         ],
+        clock_ahead_ms: Some(-600_000),
         children,
     }
 }

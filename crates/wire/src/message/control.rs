@@ -72,6 +72,10 @@ impl Message for ParentControl {
                 parent_control::Content::Assignment(assignment_to_proto(assignment)?)
             }
             ParentControl::KeptLabels(labels) => parent_control::Content::KeptLabels(kept::to_proto(&labels)?),
+            ParentControl::ClockReading { sent, at } => {
+                let reading = proto::ClockReading { sent_ms: sent.as_millis(), at_ms: at.as_millis() };
+                parent_control::Content::ClockReading(reading)
+            }
             ParentControl::Credit { bytes } => parent_control::Content::Credit(proto::Credit { bytes, taken: 0 }),
         };
         Ok(proto::ParentControl { content: Some(content) })
@@ -86,6 +90,10 @@ impl Message for ParentControl {
                 ParentControl::Assignment(assignment_from_proto(assignment)?)
             }
             parent_control::Content::KeptLabels(read) => ParentControl::KeptLabels(kept::from_proto(read)?),
+            parent_control::Content::ClockReading(read) => ParentControl::ClockReading {
+                sent: Timestamp::from_millis(read.sent_ms),
+                at: Timestamp::from_millis(read.at_ms),
+            },
             parent_control::Content::Credit(credit) => ParentControl::Credit { bytes: credit.bytes },
         }))
     }
@@ -148,6 +156,7 @@ fn reply_to_proto(reply: HelloReply) -> proto::HelloReply {
         wants_health_snapshot: reply.wants_health_snapshot,
         applied_samples: reply.applied_samples,
         features: Some(features_to_proto(reply.features)),
+        at_ms: reply.at.map(Timestamp::as_millis),
     }
 }
 
@@ -162,6 +171,7 @@ fn reply_from_proto(read: proto::HelloReply) -> Result<HelloReply, Error> {
         wants_health_snapshot: read.wants_health_snapshot,
         applied_samples: read.applied_samples,
         features: features_from_proto(read.features),
+        at: read.at_ms.map(Timestamp::from_millis),
     })
 }
 
