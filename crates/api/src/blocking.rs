@@ -1,8 +1,10 @@
 //! Where reading that may block leaves the runtime's own threads.
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
 use crate::error::Error;
 
-/// Runs `read`, which may block, on a thread kept for that.
+/// Runs `read`, which may block, on a thread kept for that; on a runtime of one thread it simply runs.
 ///
 /// # Errors
 /// What `read` returned, or [`Error::Unavailable`] if it panicked or the runtime is stopping.
@@ -13,6 +15,9 @@ pub(crate) async fn blocking<T: Send + 'static>(
     step: &'static str,
     read: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return read();
+    }
     match tokio::task::spawn_blocking(read).await {
         Ok(answer) => answer,
         Err(source) => Err(Error::Unavailable { step, source: Box::new(source) }),

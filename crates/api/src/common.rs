@@ -72,6 +72,7 @@ pub async fn reload_on_signal(reload: Reload, cancel: CancellationToken) -> io::
     let mut signal = ReloadSignal::new()?;
     loop {
         tokio::select! {
+            biased;
             () = cancel.cancelled() => return Ok(()),
             () = signal.next() => {}
         }

@@ -98,6 +98,19 @@ impl Accept for TcpListener {
     }
 }
 
+/// A listener made of a function.
+struct Accepted<A>(A);
+
+impl<A, F> Accept for Accepted<A>
+where
+    A: FnMut() -> F + Send,
+    F: Future<Output = io::Result<(Stream, Peer)>> + Send + 'static,
+{
+    fn accept(&mut self) -> Accepting<'_> {
+        Box::pin((self.0)())
+    }
+}
+
 /// Takes connections.
 pub struct Listener {
     accept: Box<dyn Accept>,
@@ -118,6 +131,16 @@ impl Listener {
     /// Puts `wrap` between this listener and whoever takes its connections.
     pub(crate) fn map(self, wrap: impl FnOnce(Box<dyn Accept>) -> Box<dyn Accept>) -> Listener {
         Listener { accept: wrap(self.accept), address: self.address }
+    }
+
+    /// Makes a listener at `address` of a function that takes the next connection, with who is at its far end.
+    ///
+    /// No connection may be lost when what it returns is dropped.
+    pub fn new<F>(address: String, accept: impl FnMut() -> F + Send + 'static) -> Listener
+    where
+        F: Future<Output = io::Result<(Stream, Peer)>> + Send + 'static,
+    {
+        Listener { accept: Box::new(Accepted(accept)), address }
     }
 
     /// Returns the `host:port` that it listens on.

@@ -53,6 +53,7 @@ impl<E: Send + 'static> Tasks<E> {
     pub async fn join(mut self, stop: CancellationToken, grace: Duration) -> (Vec<Ended<E>>, Vec<&'static str>) {
         let mut failed = Vec::new();
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             at = first_ended(&mut self.tasks) => {
                 let task = self.tasks.remove(at);

@@ -38,6 +38,7 @@ impl Intake {
     pub(crate) async fn serve(self, call: FrameSession, session: SessionId, cancel: CancellationToken) {
         let address = call.peer.address.clone();
         let ended = tokio::select! {
+            biased;
             () = cancel.cancelled() => Ok(()),
             ended = self.read(call, session) => ended,
         };

@@ -118,6 +118,7 @@ impl Link {
             let asked = error.retry_after();
             let spread = Duration::from_millis(self.random.below(asked.as_millis() as u64 + 1));
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => {}
                 () = tokio::time::sleep(backoff.wait().max(asked + spread)) => {}
             }
@@ -151,6 +152,7 @@ impl Link {
 
     async fn session(&mut self, cancel: &CancellationToken) -> Result<(), Error> {
         let opened = tokio::select! {
+            biased;
             () = cancel.cancelled() => return Ok(()),
             opened = timeout(OPEN_LIMIT, self.open()) => opened,
         };
@@ -181,9 +183,10 @@ impl Link {
             std::future::pending::<Result<(), Error>>().await
         };
         tokio::select! {
+            biased;
             ended = self.converse(&control, &mut heard) => return ended,
-            ended = backlog => return ended,
             ended = fresh.run(cancel) => ended?,
+            ended = backlog => return ended,
         }
         self.beat(&control).await
     }

@@ -26,6 +26,7 @@ pub async fn maintain_rows(store: Store, clock: Clock, cancel: CancellationToken
     let mut ticks = interval(EVERY);
     loop {
         tokio::select! {
+            biased;
             () = cancel.cancelled() => return Ok(()),
             _ = ticks.tick() => blocking(|| maintain_once(&store, clock.now()))?,
         }

@@ -1,6 +1,7 @@
 //! Frames on their way up: written, then published once they are durable.
 
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,7 +31,9 @@ pub struct Outlet {
     store: Store,
     outbox: Mutex<Outbox>,
     limits: OutboxLimits,
-    published: watch::Sender<Sequence>,
+    /// One for each lane, so that they hear of it in order: who waits on one channel is woken in any.
+    published: Mutex<Vec<watch::Sender<Sequence>>>,
+    last_published: AtomicU64,
 }
 
 impl Outlet {
@@ -44,8 +47,9 @@ impl Outlet {
             let Account { parent, collected, delivered, queued, .. } = account;
             tracing::warn!(parent, collected, delivered, queued, "parent is no longer named: its account ends");
         }
-        let published = watch::Sender::new(outbox.last_sequence());
-        Ok(Arc::new(Outlet { store: store.clone(), outbox: Mutex::new(outbox), limits, published }))
+        let last_published = AtomicU64::new(outbox.last_sequence().0);
+        let (store, outbox, published) = (store.clone(), Mutex::new(outbox), Mutex::default());
+        Ok(Arc::new(Outlet { store, outbox, limits, published, last_published }))
     }
 
     /// Adds a frame that carries `weight` raw samples to `batch`.
@@ -72,7 +76,11 @@ impl Outlet {
     /// Lets the links send what was pushed and committed so far. Call it after the store is synced.
     pub fn publish(&self) {
         let last = self.outbox().last_sequence();
-        self.published.send_if_modified(|published| std::mem::replace(published, last) != last);
+        if self.last_published.swap(last.0, Ordering::Relaxed) == last.0 {
+            return;
+        }
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        published.retain(|lane| lane.send(last).is_ok());
     }
 
     /// Drops the oldest frames past the limits; a tombstone takes their place, and each replica's account counts those it
@@ -132,7 +140,9 @@ impl Outlet {
     }
 
     pub(crate) fn published(&self) -> watch::Receiver<Sequence> {
-        self.published.subscribe()
+        let (lane, heard) = watch::channel(Sequence(self.last_published.load(Ordering::Relaxed)));
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).push(lane);
+        heard
     }
 
     /// Returns the last sequence of the frames that were pushed before `before`.
@@ -147,7 +157,7 @@ impl Outlet {
 
     /// Returns the first frame after `after` that `parent` has not acknowledged and that may be sent.
     pub(crate) fn next_for(&self, parent: &str, after: Sequence) -> Option<Sequence> {
-        let published = *self.published.borrow();
+        let published = Sequence(self.last_published.load(Ordering::Relaxed));
         self.outbox().next_frame(parent, after, published)
     }
 

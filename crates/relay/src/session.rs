@@ -30,6 +30,7 @@ pub(crate) async fn serve_control(
 ) {
     let address = call.peer.address.clone();
     let ended = tokio::select! {
+        biased;
         () = cancel.cancelled() => Ok(()),
         ended = control(&mut call, session, &keeper, &metrics) => ended,
     };
@@ -62,6 +63,8 @@ async fn control(
     }
     loop {
         tokio::select! {
+            biased;
+            Some(message) = to_send.recv() => say(&call.sender, message).await?,
             said = call.receiver.next() => match said? {
                 None => return Ok(()),
                 Some(ChildControl::Hello(_)) => {}
@@ -74,7 +77,6 @@ async fn control(
                     hand(keeper, Inbound::Taken { session, generation, fingerprint }).await?;
                 }
             },
-            Some(message) = to_send.recv() => say(&call.sender, message).await?,
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Collecting {
     pub(crate) kept: mpsc::Receiver<KeptLabels>,
     pub(crate) rows: watch::Sender<KeptReport>,
     pub(crate) status: watch::Sender<NodeStatus>,
-    pub(crate) taken: watch::Sender<(Generation, u64)>,
+    pub(crate) taken: Vec<watch::Sender<(Generation, u64)>>,
 }
 
 /// Takes scrapes in until `cancel`, then those that are still on their way, and makes all of it durable.
@@ -123,7 +123,9 @@ impl Collecting {
         let indexes = self.collector.assign(assign.assignment, self.clock.now(), &mut batch)?;
         self.store.commit(batch)?;
         self.store.sync()?;
-        self.taken.send_replace(taken);
+        for link in &self.taken {
+            link.send_replace(taken);
+        }
         // Whoever asked is gone only when all is being stopped.
         let _ = assign.indexes.send(indexes);
         Ok(())
@@ -186,6 +188,7 @@ pub(crate) async fn listen_to_parents(
     let mut followed_rank = None;
     loop {
         let event = tokio::select! {
+            biased;
             () = cancel.cancelled() => return Ok(()),
             event = events.recv() => event,
         };

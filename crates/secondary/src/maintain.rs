@@ -28,6 +28,7 @@ pub(crate) async fn maintain(
     let mut ticks = interval(MAINTAIN_EVERY);
     loop {
         tokio::select! {
+            biased;
             () = cancel.cancelled() => return Ok(()),
             _ = ticks.tick() => {}
         }

@@ -120,7 +120,8 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         // The channel is empty: there is room.
         let _ = to_assign.try_send(share);
     }
-    let taken = watch::Sender::new(followed);
+    // A channel for each link, so that they hear of it in order.
+    let (taken, followers): (Vec<_>, Vec<_>) = datacenter.primaries.iter().map(|_| watch::channel(followed)).unzip();
     let (to_configure, configured) = mpsc::channel(4);
     let configs = datacenter.scrape_configs.clone();
     let client = client(&surroundings, folder);
@@ -132,7 +133,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         region: datacenter.region.clone(),
         datacenter: datacenter.name.clone(),
     };
-    let link = |primary: &Node| Link {
+    let link = |(primary, taken): (&Node, watch::Receiver<(Generation, u64)>)| Link {
         identity: identity.clone(),
         parent: primary.name.clone(),
         address: primary.grpc.clone().unwrap_or_default(),
@@ -141,13 +142,13 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         random: surroundings.random.clone(),
         outlet: Arc::clone(&outlet),
         status: base.status.subscribe(),
-        taken: taken.subscribe(),
+        taken,
         events: events.clone(),
         metrics: relay_metrics.clone(),
     };
-    let links: Vec<Link> = datacenter.primaries.iter().map(link).collect();
+    let links: Vec<Link> = datacenter.primaries.iter().zip(followers).map(link).collect();
     set_clock(&clock, &links, &store).await?;
-    base.start(&clock, place, inputs, taken.clone(), (retention.subscribe(), memory))?;
+    base.start(&clock, place, inputs, taken, (retention.subscribe(), memory))?;
     let wishes = Wishes { assignments: to_assign, snapshots: to_snapshot, kept: to_keep };
     base.tasks.start("listen to parents", |cancel| listen_to_parents(parents, heard, wishes, followed, cancel));
     for link in links {
@@ -251,8 +252,7 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
         Ok(())
     });
     let inputs = Inputs { client, assignments, configured, snapshots, kept, configs: scrape_configs, persisted: None };
-    let taken = watch::Sender::new(Default::default());
-    base.start(&clock, place, inputs, taken, (watch::Sender::new(retention).subscribe(), memory))?;
+    base.start(&clock, place, inputs, Vec::new(), (watch::Sender::new(retention).subscribe(), memory))?;
     let reload = reloading_alone(reload, to_configure, to_discover);
     base.finish(http, clock, reload, cancel, grace).await
 }
@@ -330,7 +330,7 @@ impl Base {
         clock: &Clock,
         place: Place,
         inputs: Inputs,
-        taken: watch::Sender<(Generation, u64)>,
+        taken: Vec<watch::Sender<(Generation, u64)>>,
         (retention, memory): (watch::Receiver<Retention>, Memory),
     ) -> Result<(), Error> {
         let (clock, store) = (clock.clone(), self.store.clone());

@@ -1,6 +1,6 @@
 //! The scraping tasks: one for each target of the share.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -28,7 +28,8 @@ pub(crate) struct Scraping {
 pub(crate) struct Targets {
     scraping: Scraping,
     configs: HashMap<String, Arc<ScrapeConfig>>,
-    running: HashMap<Target, Running>,
+    /// In order, so that they are told to end in order.
+    running: BTreeMap<Target, Running>,
     tasks: JoinSet<()>,
 }
 
@@ -43,7 +44,8 @@ struct Running {
 impl Targets {
     /// Starts without targets.
     pub(crate) fn new(scraping: Scraping, configs: &[ScrapeConfig]) -> Targets {
-        let mut targets = Targets { scraping, configs: HashMap::new(), running: HashMap::new(), tasks: JoinSet::new() };
+        let mut targets =
+            Targets { scraping, configs: HashMap::new(), running: BTreeMap::new(), tasks: JoinSet::new() };
         targets.configure(configs);
         targets
     }

@@ -51,6 +51,7 @@ pub async fn discover<J, T>(
         said = complaints;
         let Some(list) = made.list else { continue };
         tokio::select! {
+            biased;
             () = cancel.cancelled() => return,
             sent = lists.send(list) => if sent.is_err() { return },
         }
