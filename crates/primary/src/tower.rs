@@ -230,6 +230,7 @@ impl Tower {
         let record = self.record(window)?;
         let weight = std::mem::take(&mut record.pending_weight);
         record.framed_weight += weight;
+        record.is_changed = false;
         (record.revision, record.late) = (merged.revision, merged.coverage.late);
         let record = *record;
         if window.end() > self.last_window.2 {
@@ -312,7 +313,7 @@ impl Tower {
         }
         self.prune_due = now + PRUNE_EVERY;
         let cutoff = now - self.place.late_window - self.place.window;
-        self.records.retain(|start, record| *start >= cutoff || record.pending_weight > 0);
+        self.records.retain(|start, record| *start >= cutoff || record.is_open());
         let mut batch = Batch::default();
         self.revived.retain(|_, at| now - self.place.late_window < *at);
         self.store.prune_partials(&mut batch, cutoff, &self.revived.keys().copied().collect())?;
@@ -368,6 +369,8 @@ impl Parent for Tower {
         }
         let record = self.record(window)?;
         record.pending_weight += weight;
+        // A window that only carries values on weighs nothing, and is to be put out all the same if the process ends here.
+        record.is_changed = true;
         let record = *record;
         self.store.put_window_record(batch, window, &record);
         if is_closed {

@@ -137,7 +137,7 @@ impl Collector {
     /// Forgets what can no longer matter; to be called now and then.
     pub(crate) fn forget(&mut self, now: Timestamp) -> Result<(), Error> {
         let cutoff = now - self.place.late_window - self.place.window;
-        self.records.retain(|start, record| *start >= cutoff || record.pending_weight > 0);
+        self.records.retain(|start, record| *start >= cutoff || record.is_open());
         self.appender.forget_before(now - self.place.raw_retention);
         let mut live = HashSet::new();
         for (at, followed) in self.followed.iter_mut().enumerate() {

@@ -20,6 +20,15 @@ pub struct WindowRecord {
     pub pending_weight: u64,
     /// Slots that came after the window had closed.
     pub late: u64,
+    /// Whether something came that is in no frame yet, even if it weighs nothing.
+    pub is_changed: bool,
+}
+
+impl WindowRecord {
+    /// Tells whether something of the window is in no frame yet.
+    pub fn is_open(&self) -> bool {
+        self.pending_weight > 0 || self.is_changed
+    }
 }
 
 impl Store {
@@ -36,13 +45,14 @@ impl Store {
     /// Replaces what is known about `window`.
     pub fn put_window_record(&self, batch: &mut Batch, window: Window, record: &WindowRecord) {
         let mut value = Vec::with_capacity(16);
-        for count in [record.revision.0, record.framed_weight, record.pending_weight, record.late] {
+        let counts = [record.revision.0, record.framed_weight, record.pending_weight, record.late];
+        for count in counts.into_iter().chain(record.is_changed.then_some(1)) {
             put_varint(&mut value, count);
         }
         batch.0.put_cf(self.family(FAMILY), window_key(window), value);
     }
 
-    /// Returns the windows with samples that are in no frame yet, oldest first.
+    /// Returns the windows with something that is in no frame yet, oldest first.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -52,15 +62,15 @@ impl Store {
             let (key, value) = pair?;
             let window = window_of_key(&key).ok_or_else(|| Error::corrupt("window", &key))?;
             let record = read_record(&key, &value)?;
-            if record.pending_weight > 0 {
+            if record.is_open() {
                 open.push((window, record));
             }
         }
         Ok(open)
     }
 
-    /// Forgets the windows that start before `before`, but for those with samples that are in no frame yet: the account
-    /// needs them.
+    /// Forgets the windows that start before `before`, but for those with something that is in no frame yet: the account
+    /// needs it.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -71,7 +81,7 @@ impl Store {
             if end.as_slice() <= &*key {
                 break;
             }
-            if read_record(&key, &value)?.pending_weight == 0 {
+            if !read_record(&key, &value)?.is_open() {
                 batch.0.delete_cf(self.family(FAMILY), key);
             }
         }
@@ -87,6 +97,7 @@ fn read_record(key: &[u8], value: &[u8]) -> Result<WindowRecord, Error> {
             framed_weight: reader.varint()?,
             pending_weight: reader.varint()?,
             late: reader.varint()?,
+            is_changed: !reader.rest().is_empty(),
         })
     };
     read().ok_or_else(|| Error::corrupt("window's record", key))
@@ -103,12 +114,16 @@ mod tests {
     fn open_windows_are_those_with_something_pending() {
         let test = TestStore::new();
         let window = |seconds| Window::containing(at(seconds), Duration::from_secs(15));
-        let record =
-            |pending_weight| WindowRecord { revision: Revision(2), framed_weight: 300, pending_weight, late: 1 };
+        let record = |pending_weight| {
+            let is_changed = pending_weight == 1;
+            WindowRecord { revision: Revision(2), framed_weight: 300, pending_weight, late: 1, is_changed }
+        };
+        let weightless = WindowRecord { is_changed: true, ..record(0) };
         let mut batch = Batch::default();
         for (seconds, pending) in [(45, 3), (0, 9), (15, 0), (30, 1)] {
             test.store.put_window_record(&mut batch, window(seconds), &record(pending));
         }
+        test.store.put_window_record(&mut batch, window(60), &weightless);
         test.store.commit(batch).unwrap();
         let test = test.reopen();
         assert_eq!(test.store.window_record(window(15)).unwrap(), Some(record(0)));
@@ -116,7 +131,8 @@ mod tests {
         test.store.prune_windows(&mut batch, at(30)).unwrap();
         test.store.commit(batch).unwrap();
         assert_eq!(test.store.window_record(window(15)).unwrap(), None);
-        let open = [(window(0), record(9)), (window(30), record(1)), (window(45), record(3))];
+        let open = [(0, record(9)), (30, record(1)), (45, record(3)), (60, weightless)];
+        let open = open.map(|(seconds, record)| (window(seconds), record));
         assert_eq!(test.store.open_windows().unwrap(), open, "the first is old, and still to be put out");
     }
 }
