@@ -18,7 +18,7 @@
 
 use std::time::Duration;
 
-use firetower_daemon::{Clock, HttpMetrics, Listener, Security, Tasks, serve_http};
+use firetower_daemon::{Clock, HttpMetrics, Listener, Security, Tasks, start_http};
 use tokio_util::sync::CancellationToken;
 
 mod collect;
@@ -84,18 +84,11 @@ pub enum Error {
 pub async fn run(listener: Listener, clock: Clock, cancel: CancellationToken, options: Options) -> Result<(), Error> {
     let readings = Readings::new(options.filesystem_timeout);
     let security = options.security;
-    let pages = security.protect(router(readings.clone(), security.clone()));
+    let pages = router(readings.clone(), security.clone());
     tracing::info!(address = listener.local_address(), "agent listens");
 
     let mut tasks = Tasks::new();
-    tasks.start("http", |cancel| async move {
-        serve_http(listener, pages, HttpMetrics::default(), cancel).await;
-        Ok(())
-    });
-    tasks.start("follow certificates and tokens", |cancel| async move {
-        security.follow(cancel).await;
-        Ok(())
-    });
+    start_http(&mut tasks, listener, pages, security, HttpMetrics::default());
     tasks.start("cpu", |cancel| async move {
         readings.watch_cpu(clock, options.cpu_interval, cancel).await;
         Ok(())

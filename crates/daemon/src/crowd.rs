@@ -1,5 +1,7 @@
 //! The connections of one listener, and which of them wait for their peer: those are cut first when there are too many.
 
+mod serve;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +10,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use serve::{CrowdMetrics, CrowdRules, serve_crowd};
+
 /// The connections of one listener that have nothing to do: their peer has asked for nothing yet, or any more.
 ///
 /// Clones share it. Whoever floods a listener only ever takes the place of others who wait, never of one at work.
 #[derive(Clone, Debug, Default)]
-pub struct Crowd(Arc<Mutex<Waiting>>);
+struct Crowd(Arc<Mutex<Waiting>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -23,25 +27,25 @@ struct Waiting {
 
 impl Crowd {
     /// Takes in a connection, which waits from now on.
-    pub fn enter(&self) -> Arc<Place> {
+    fn enter(&self) -> Arc<Place> {
         let place = Place { crowd: self.clone(), cut: CancellationToken::new(), state: Mutex::default() };
         lock(&place.state).ticket = Some(self.wait(&place.cut));
         Arc::new(place)
     }
 
     /// Returns how many connections wait.
-    pub fn waiting(&self) -> usize {
+    fn waiting(&self) -> usize {
         lock(&self.0).connections.len()
     }
 
     /// Cuts the connection that has waited longest; returns whether there is one.
-    pub fn cut_longest(&self) -> bool {
+    fn cut_longest(&self) -> bool {
         let longest = lock(&self.0).connections.pop_first();
         longest.inspect(|(_, (_, cut))| cut.cancel()).is_some()
     }
 
     /// Cuts all connections that have waited for longer than `limit`; returns how many.
-    pub fn cut_after(&self, limit: Duration) -> usize {
+    fn cut_after(&self, limit: Duration) -> usize {
         let mut waiting = lock(&self.0);
         let mut count = 0;
         while let Some(longest) = waiting.connections.first_entry().filter(|entry| entry.get().0.elapsed() > limit) {
@@ -66,7 +70,7 @@ impl Crowd {
     }
 }
 
-/// One connection of a [`Crowd`]; it leaves when this is dropped.
+/// One connection's place among those of its listener; it leaves when this is dropped.
 pub struct Place {
     crowd: Crowd,
     cut: CancellationToken,

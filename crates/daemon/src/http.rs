@@ -15,19 +15,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use self::guarded::{Answer, Watched};
-use crate::crowd::{Crowd, Place};
+use crate::crowd::{CrowdMetrics, CrowdRules, Place, serve_crowd};
 use crate::net::{Listener, Peer, Stream};
+use crate::security::Security;
+use crate::tasks::Tasks;
 
 /// Connections open at once; a further one takes the place of the one that has waited longest for a request.
 const CONNECTIONS_MAX: usize = 512;
@@ -37,38 +33,44 @@ const HEAD_LIMIT: Duration = Duration::from_secs(30);
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// How long a client may take nothing of its answer.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
-/// How often it is looked for who has taken too long.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Why a connection was cut.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Cut {
-    reason: &'static str,
-}
+const RULES: CrowdRules = CrowdRules {
+    connections_max: CONNECTIONS_MAX,
+    waiting_max: CONNECTIONS_MAX,
+    wait_limit: HEAD_LIMIT,
+    overdue: "slow",
+    logs_overdue: false,
+};
 
 /// What serving HTTP counts; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct HttpMetrics {
-    cut: Family<Cut, Counter>,
-    open: Gauge,
-}
+pub struct HttpMetrics(CrowdMetrics);
 
 impl HttpMetrics {
     /// Registers all of them.
     pub fn register(registry: &mut Registry) -> HttpMetrics {
-        let metrics = HttpMetrics::default();
-        let help =
+        let cut =
             "Connections cut by us: crowded, slow (no request), large_head, malformed, stalled (answer not taken)";
-        registry.register("firetower_http_cut_connections", help, metrics.cut.clone());
-        registry.register("firetower_http_connections", "Connections open", metrics.open.clone());
-        metrics
+        HttpMetrics(CrowdMetrics::register(registry, "firetower_http", (cut, "Connections open")))
     }
+}
 
-    fn cut(&self, reason: &'static str, count: usize) {
-        if count > 0 {
-            self.cut.get_or_create(&Cut { reason }).inc_by(count as u64);
-        }
-    }
+/// Starts what answers requests on `listener` by `router`, to those whom `security` lets in, and what follows its files.
+pub fn start_http<E: Send + 'static>(
+    tasks: &mut Tasks<E>,
+    listener: Listener,
+    router: Router,
+    security: Security,
+    metrics: HttpMetrics,
+) {
+    let router = security.protect(router);
+    tasks.start("follow certificates and tokens", |cancel| async move {
+        security.follow(cancel).await;
+        Ok(())
+    });
+    tasks.start("answer http", |cancel| async move {
+        serve_http(listener, router, metrics, cancel).await;
+        Ok(())
+    });
 }
 
 /// Answers requests on `listener` by `router` until `cancel`; then takes no new ones, and ends when those under way
@@ -78,41 +80,13 @@ impl HttpMetrics {
 ///
 /// # Cancel safety
 /// If it is dropped, requests under way are cut off.
-pub async fn serve_http(mut listener: Listener, router: Router, metrics: HttpMetrics, cancel: CancellationToken) {
-    let crowd = Crowd::default();
-    let mut connections = JoinSet::new();
-    let mut looks = interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        metrics.open.set(connections.len() as i64);
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => break,
-            Some(ended) = connections.join_next(), if !connections.is_empty() => log_panic(ended),
-            _ = looks.tick() => metrics.cut("slow", crowd.cut_after(HEAD_LIMIT)),
-            (stream, Peer { address, .. }) = listener.accept() => {
-                if connections.len() >= CONNECTIONS_MAX {
-                    metrics.cut("crowded", 1);
-                    if !crowd.cut_longest() {
-                        tracing::warn!(address, most = CONNECTIONS_MAX, "connection refused: all others are at work");
-                        continue;
-                    }
-                }
-                let (router, metrics, cancel) = (router.clone(), metrics.clone(), cancel.clone());
-                connections.spawn(serve_connection(stream, address, router, crowd.enter(), metrics, cancel));
-            }
-        }
-    }
-    drop(listener);
-    while let Some(ended) = connections.join_next().await {
-        log_panic(ended);
-    }
-}
-
-fn log_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "connection task failed");
-    }
+async fn serve_http(listener: Listener, router: Router, metrics: HttpMetrics, cancel: CancellationToken) {
+    let HttpMetrics(metrics) = metrics;
+    let (counts, stop) = (metrics.clone(), cancel.clone());
+    let serve = move |stream, Peer { address, .. }: Peer, place| {
+        serve_connection(stream, address, router.clone(), place, counts.clone(), stop.clone())
+    };
+    serve_crowd(listener, RULES, metrics, serve, cancel).await;
 }
 
 async fn serve_connection(
@@ -120,7 +94,7 @@ async fn serve_connection(
     address: String,
     router: Router,
     place: Arc<Place>,
-    metrics: HttpMetrics,
+    metrics: CrowdMetrics,
     cancel: CancellationToken,
 ) {
     let service = service_fn(|request: Request<Incoming>| {

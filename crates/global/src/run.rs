@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_api::{Common, Readiness, Reload, common, global, reload_on_signal};
-use firetower_daemon::{Ended, HttpMetrics, Listener, Surroundings, Tasks, blocking, serve_http};
+use firetower_daemon::{Ended, HttpMetrics, Listener, Surroundings, Tasks, blocking, start_http};
 use firetower_model::{NodeStatus, Role};
 use firetower_relay::{ExposedClock, ExposedStatus, Identity, Keeping, RelayMetrics, keep, maintain_rows};
 use firetower_store::{DataDirectory, Memory, Options, Store};
@@ -86,15 +86,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     readiness.set_ready();
     let router =
         common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) }).merge(global(answers));
-    let router = security.protect(router);
-    tasks.start("follow certificates and tokens", |cancel| async move {
-        security.follow(cancel).await;
-        Ok(())
-    });
-    tasks.start("answer http", |cancel| async move {
-        serve_http(http, router, served, cancel).await;
-        Ok(())
-    });
+    start_http(&mut tasks, http, router, security, served);
     finish(tasks.join(cancel, grace).await, grace)
 }
 

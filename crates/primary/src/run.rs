@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_api::{Common, Readiness, Reload, common, kept, monitor, reload_on_signal};
-use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, serve_http};
+use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, start_http};
 use firetower_model::{Budget, KeptReport, NodeStatus, Role};
 use firetower_relay::{
     ExposedClock, ExposedKept, ExposedStatus, Identity, Keeping, Link, OutboxLimits, Outlet, ParentEvent, RelayMetrics,
@@ -118,11 +118,7 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         metrics: metrics.clone(),
     };
     let links: Vec<Link> = topology.globals.iter().map(|global| lines.link_to(global)).collect();
-    for link in &links {
-        if link.set_clock().await {
-            break;
-        }
-    }
+    Link::set_clock(&links).await;
     let tower = Tower::open(place, store.clone(), outlet, decided, mail, said, clock.now())?;
 
     let mut tasks: Tasks<Error> = Tasks::new();
@@ -154,15 +150,7 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     readiness.set_ready();
     let answers = Common { readiness, registry: Arc::new(registry), reload: Some(reload) };
     let router = common(answers).merge(kept(rows.subscribe())).merge(monitor(status.subscribe()));
-    let router = security.protect(router);
-    tasks.start("follow certificates and tokens", |cancel| async move {
-        security.follow(cancel).await;
-        Ok(())
-    });
-    tasks.start("answer http", |cancel| async move {
-        serve_http(http, router, served, cancel).await;
-        Ok(())
-    });
+    start_http(&mut tasks, http, router, security, served);
     Ok(tasks)
 }
 

@@ -240,14 +240,11 @@ impl<'a> Lane<'a> {
     }
 
     fn next_sequence(&self) -> Option<Sequence> {
-        let next = match self.carries {
-            Carries::Fresh { after } => self.route.outlet.next_for(&self.route.parent, self.last_sent.max(after)),
-            Carries::Old { .. } => self.route.outlet.next_for(&self.route.parent, self.last_sent),
+        let (after, through) = match self.carries {
+            Carries::Fresh { after } => (self.last_sent.max(after), Sequence(u64::MAX)),
+            Carries::Old { through } => (self.last_sent, through),
         };
-        match self.carries {
-            Carries::Old { through } => next.filter(|next| *next <= through),
-            Carries::Fresh { .. } => next,
-        }
+        self.route.outlet.next_for(&self.route.parent, after).filter(|next| *next <= through)
     }
 
     /// Returns the frame to send next; the tombstone comes first. One at a time is read.

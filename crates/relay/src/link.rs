@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::lane::{Carries, Lane, Route};
 use crate::metrics::{RelayMetrics, peer};
 use crate::outlet::Outlet;
+use crate::session::say;
 
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -22,8 +23,6 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const OPEN_LIMIT: Duration = Duration::from_secs(8);
 /// How long a parent may take to tell the time before the clock is used without.
 const CLOCK_LIMIT: Duration = Duration::from_secs(1);
-/// How long a heartbeat may wait for those before it to be taken.
-const BEAT_LIMIT: Duration = Duration::from_secs(8);
 /// Waits before dialling again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// Frames that are younger when a link comes up are sent as fresh ones, older ones behind them.
@@ -126,10 +125,19 @@ impl Link {
         Ok(())
     }
 
-    /// Puts the clock right by the parent's, before anything is stamped with it; tells whether the parent said its time.
+    /// Puts the clock of `links` right by the first of their parents that says its time, before anything is stamped with it.
+    pub async fn set_clock(links: &[Link]) {
+        for link in links {
+            if link.take_time().await {
+                return;
+            }
+        }
+    }
+
+    /// Puts the clock right by the parent's; tells whether the parent said its time.
     ///
     /// A parent that does not answer soon must not hold up what is below it: the clock is then led towards it later.
-    pub async fn set_clock(&self) -> bool {
+    async fn take_time(&self) -> bool {
         let asked = timeout(CLOCK_LIMIT, self.ask_time()).await;
         let Ok(Ok(Some((sent, at)))) = asked else { return false };
         let before = self.clock.now();
@@ -272,11 +280,4 @@ impl Link {
         let incarnation = self.outlet.store().incarnation();
         Opening { node: self.identity.node.clone(), incarnation, features: Features::OURS }
     }
-}
-
-/// Says something on `Control`; a parent that does not take what was said before is given up.
-async fn say(control: &wire::Sender<ChildControl>, message: ChildControl) -> Result<(), Error> {
-    let said = timeout(BEAT_LIMIT, control.send(message)).await;
-    said.map_err(|_| Error::Silent { what: "room for a heartbeat", limit: BEAT_LIMIT })??;
-    Ok(())
 }

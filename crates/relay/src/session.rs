@@ -17,7 +17,7 @@ use crate::metrics::RelayMetrics;
 pub(crate) const FIRST_LIMIT: Duration = Duration::from_secs(5);
 /// Messages to a child that wait; a child that does not read them is cut off.
 pub(crate) const OUT_MAX: usize = 64;
-/// How long a child may take to read what it is told, until it is cut off.
+/// How long the other side may take to read what it was told before, until it is given up.
 const SAY_LIMIT: Duration = Duration::from_secs(8);
 
 /// Serves one `Control` call until it ends.
@@ -94,9 +94,9 @@ pub(crate) fn unproven(peer: &Peer, node: &str, metrics: &RelayMetrics) -> Optio
     Some(Refusal::new(RefusalReason::WrongIdentity, text))
 }
 
-/// Tells a child something.
-pub(crate) async fn say<T: Message>(child: &Sender<T>, message: T) -> Result<(), Error> {
-    let said = timeout(SAY_LIMIT, child.send(message)).await;
+/// Tells the other side something.
+pub(crate) async fn say<T: Message>(other: &Sender<T>, message: T) -> Result<(), Error> {
+    let said = timeout(SAY_LIMIT, other.send(message)).await;
     said.map_err(|_| Error::Silent { what: "room for a message", limit: SAY_LIMIT })??;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_api::{Common, Readiness, Reload, common, kept, monitor, query, reload_on_signal, spans, tsdb};
-use firetower_daemon::{Clock, Ended, HttpMetrics, Listener, Security, Surroundings, Tasks, blocking, serve_http};
+use firetower_daemon::{Clock, Ended, HttpMetrics, Listener, Security, Surroundings, Tasks, blocking, start_http};
 use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Window};
 use firetower_relay::{ExposedClock, ExposedKept, ExposedStatus, Identity, Link, OutboxLimits, Outlet, RelayMetrics};
 use firetower_scrape::{
@@ -161,11 +161,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
 /// Puts the clock right before anything is stamped with it: by a parent's, if one answers soon, and never before what an
 /// earlier life of the data directory has stamped.
 async fn set_clock(clock: &Clock, links: &[Link], store: &Store) -> Result<(), Error> {
-    for link in links {
-        if link.set_clock().await {
-            break;
-        }
-    }
+    Link::set_clock(links).await;
     if let Some(newest) = newest_stamped(store)? {
         let before = clock.now();
         clock.not_before(newest + Duration::from_millis(1));
@@ -404,15 +400,7 @@ impl Base {
         if self.outlet.is_some() {
             router = router.merge(kept(self.rows.subscribe()));
         }
-        let (router, security) = (self.security.protect(router), self.security);
-        self.tasks.start("follow certificates and tokens", |cancel| async move {
-            security.follow(cancel).await;
-            Ok(())
-        });
-        self.tasks.start("answer http", |cancel| async move {
-            serve_http(http, router, served, cancel).await;
-            Ok(())
-        });
+        start_http(&mut self.tasks, http, router, self.security, served);
         end(self.tasks.join(cancel, grace).await, grace)
     }
 }

@@ -8,13 +8,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_daemon::{Crowd, Listener, Peer, Place, Stream};
+use firetower_daemon::{CrowdMetrics, CrowdRules, Listener, Peer, Place, Stream, serve_crowd};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::MESSAGE_BYTES_MAX;
@@ -34,8 +33,13 @@ const WAITING_MAX: usize = 256;
 const CALLS_MAX: u32 = 8;
 /// How long a connection may wait so.
 const CALL_LIMIT: Duration = Duration::from_secs(8);
-/// How often it is looked for connections that have waited for too long.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const RULES: CrowdRules = CrowdRules {
+    connections_max: CONNECTIONS_MAX,
+    waiting_max: WAITING_MAX,
+    wait_limit: CALL_LIMIT,
+    overdue: "silent",
+    logs_overdue: true,
+};
 /// How large the headers of a call may be.
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
 /// Bytes that may be on their way on one call, and on one connection, before the parent has asked for more: what a child
@@ -93,59 +97,23 @@ pub struct FrameSession {
 /// Takes connections from `listener` and hands every call over to `accepted`, until `cancel`.
 ///
 /// A call whose session is dropped ends, and so do the calls of a connection that breaks. Peers that do not speak
-/// gRPC, or have no call open, are cut off: the oldest of them at once when there are many. After `cancel` no call is taken, and those that are still open get a
-/// second to be ended by the owners of their sessions.
+/// gRPC, or have no call open, are cut off: the oldest of them at once when there are many. After `cancel` no call is taken,
+/// and those that are still open get a second to be ended by the owners of their sessions.
 ///
 /// # Cancel safety
 /// If it is dropped, all connections are cut at once.
 pub async fn serve(
-    mut listener: Listener,
+    listener: Listener,
     accepted: mpsc::Sender<Accepted>,
     metrics: CallMetrics,
     cancel: CancellationToken,
 ) {
-    let crowd = Crowd::default();
-    let mut connections = JoinSet::new();
-    let mut looks = interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        metrics.open.set(connections.len() as i64);
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => break,
-            Some(ended) = connections.join_next(), if !connections.is_empty() => log_panic(ended),
-            _ = looks.tick() => {
-                let count = crowd.cut_after(CALL_LIMIT);
-                metrics.cut("silent", count);
-                if count > 0 {
-                    tracing::warn!(count, limit = ?CALL_LIMIT, "connections without a call cut off");
-                }
-            }
-            (stream, peer) = listener.accept() => {
-                let is_full = connections.len() >= CONNECTIONS_MAX;
-                if is_full || crowd.waiting() >= WAITING_MAX {
-                    metrics.cut("crowded", 1);
-                    if !crowd.cut_longest() {
-                        let (peer, most) = (peer.address, CONNECTIONS_MAX);
-                        tracing::warn!(peer, most, "connection refused: all others have calls");
-                        continue;
-                    }
-                }
-                let (accepted, metrics, cancel) = (accepted.clone(), metrics.clone(), cancel.clone());
-                connections.spawn(serve_connection(stream, peer, accepted, crowd.enter(), metrics, cancel));
-            }
-        }
-    }
-    drop(listener);
-    while let Some(ended) = connections.join_next().await {
-        log_panic(ended);
-    }
-}
-
-fn log_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "connection task failed");
-    }
+    let CallMetrics(metrics) = metrics;
+    let (counts, stop) = (metrics.clone(), cancel.clone());
+    let serve = move |stream, peer, place| {
+        serve_connection(stream, peer, accepted.clone(), place, counts.clone(), stop.clone())
+    };
+    serve_crowd(listener, RULES, metrics, serve, cancel).await;
 }
 
 async fn serve_connection(
@@ -153,7 +121,7 @@ async fn serve_connection(
     peer: Peer,
     accepted: mpsc::Sender<Accepted>,
     place: Arc<Place>,
-    metrics: CallMetrics,
+    metrics: CrowdMetrics,
     cancel: CancellationToken,
 ) {
     let calls = Calls { peer: peer.clone(), accepted, place: Arc::clone(&place) };
