@@ -7,14 +7,15 @@ use std::time::Duration;
 use firetower_daemon::{Clock, Connector, Listener, Random};
 use firetower_model::labels::NAME;
 use firetower_model::{
-    Body, Coverage, Cross, Epoch, Generation, HealthReport, KeptLabels, KeptVersion, Labels, NodeStatus, Revision,
-    Role, Timestamp, Watermark, Window, WindowRows,
+    Body, Coverage, Cross, Epoch, Generation, HealthReport, Incarnation, KeptLabels, KeptVersion, Labels, NodeStatus,
+    Revision, Role, RowId, Sequence, Timestamp, Watermark, Window, WindowRows,
 };
 use firetower_relay::{
     Children, Error, Identity, Keeping, Link, Orders, OutboxLimits, Outlet, Parent, RelayMetrics, keep,
 };
 use firetower_store::{Batch, Options, Store};
-use firetower_wire::{Hello, Refusal};
+use firetower_wire::{Features, Hello, Refusal};
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -22,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Frames may be as old as time.
 const LIMITS: OutboxLimits = OutboxLimits { bytes: 1 << 20, age: Duration::from_secs(u32::MAX as u64) };
+
+/// The data directory of a child that only speaks the wire.
+pub(crate) const LIFE: Incarnation = Incarnation { created: Timestamp::from_millis(1), random: 1 };
 
 /// A frame's weight, and the key and sum of each of its rows.
 pub(crate) type Heard = (u64, Vec<(Labels, f64)>);
@@ -89,6 +93,38 @@ pub(crate) fn open(directory: &tempfile::TempDir, name: &str) -> Store {
     Store::open(&directory.path().join(name), &Options::new(Timestamp::from_millis(1), 7)).unwrap()
 }
 
+/// The first words of a child.
+pub(crate) fn hello(node: &str, features: Features) -> Hello {
+    Hello {
+        node: node.into(),
+        role: Role::Secondary,
+        version: "test".into(),
+        incarnation: LIFE,
+        region: "eu".into(),
+        datacenter: "dub".into(),
+        highest_sequence: Sequence(0),
+        row_keys: 0,
+        settled_through: Sequence(0),
+        features,
+    }
+}
+
+/// Rows of the window of `at`.
+pub(crate) fn window_rows(at: Timestamp, rows: Vec<(RowId, Cross)>) -> Body {
+    Body::Rows(WindowRows {
+        datacenter: "dub".into(),
+        window: Window::containing(at, Duration::from_secs(15)),
+        revision: Revision(1),
+        epoch: Epoch(0),
+        coverage: Coverage::default(),
+        slots: None,
+        watermark: Watermark { newest: Timestamp::from_millis(0), complete_through: Timestamp::from_millis(0) },
+        rows,
+        durations: Vec::new(),
+        kept: KeptVersion::default(),
+    })
+}
+
 fn status() -> NodeStatus {
     NodeStatus::silent("s0", Role::Secondary, "eu", "dub", "")
 }
@@ -97,6 +133,7 @@ fn status() -> NodeStatus {
 pub(crate) struct Above {
     pub(crate) address: String,
     pub(crate) metrics: RelayMetrics,
+    pub(crate) registry: Registry,
     cancel: CancellationToken,
     keeping: JoinHandle<Result<(), Error>>,
     serving: JoinHandle<()>,
@@ -118,10 +155,11 @@ pub(crate) fn start_parent_at(listener: Listener, store: Store, applied: Applied
         cancel.clone(),
     ));
     let recorder = Recorder { store: store.clone(), applied };
-    let (identity, metrics) = (identity("p0", Role::Primary), RelayMetrics::default());
+    let mut registry = Registry::default();
+    let (identity, metrics) = (identity("p0", Role::Primary), RelayMetrics::register(&mut registry));
     let keeping = Keeping { identity, store, inbox_bytes, clock: Clock::system(), metrics: metrics.clone() };
     let keeping = tokio::spawn(keep(keeping, recorder, calls, cancel.clone()));
-    Above { address, metrics, cancel, keeping, serving }
+    Above { address, metrics, registry, cancel, keeping, serving }
 }
 
 impl Above {
@@ -156,18 +194,8 @@ impl Below {
             let cross = Cross { series: 1, sum: *value, min: *value, max: *value, ..Cross::EMPTY };
             (self.store.intern_row_key(&key).unwrap(), cross)
         };
-        let body = Body::Rows(WindowRows {
-            datacenter: "dub".into(),
-            window: Window::containing(Timestamp::from_millis(window * 15_000), Duration::from_secs(15)),
-            revision: Revision(1),
-            epoch: Epoch(0),
-            coverage: Coverage::default(),
-            slots: None,
-            watermark: Watermark { newest: Timestamp::from_millis(0), complete_through: Timestamp::from_millis(0) },
-            rows: values.iter().enumerate().map(row).collect(),
-            durations: Vec::new(),
-            kept: KeptVersion::default(),
-        });
+        let at = Timestamp::from_millis(window * 15_000);
+        let body = window_rows(at, values.iter().enumerate().map(row).collect());
         let mut batch = Batch::default();
         self.outlet.collect(&mut batch, values.len() as u64);
         self.outlet.push(&mut batch, &body, values.len() as u64, now).unwrap();

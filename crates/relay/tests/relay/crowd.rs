@@ -3,37 +3,21 @@
 use std::time::Duration;
 
 use firetower_daemon::{Connector, Listener};
-use firetower_model::{Incarnation, Role, Sequence, Timestamp};
+use firetower_model::{Role, Sequence};
 use firetower_wire::{
-    Accepted, Bytes, DialOptions, Features, FrameDown, FrameHead, FramePart, FrameUp, Hello, HelloReply, Opening,
-    Parent, ParentControl, Receiver, RefusalReason, Sender,
+    Accepted, Bytes, DialOptions, Features, FrameDown, FrameHead, FramePart, FrameUp, HelloReply, Opening, Parent,
+    ParentControl, Receiver, RefusalReason, Sender,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::common::{Applied, Below, open, start_parent};
+use crate::common::{Applied, Below, LIFE, hello, open, start_parent};
 
 const LIMIT: Duration = Duration::from_secs(60);
-const LIFE: Incarnation = Incarnation { created: Timestamp::from_millis(1), random: 1 };
 /// Room for 64 children, and for a mebibyte of frames of each lane.
 const INBOX_BYTES: u64 = 4 << 20;
-
-fn hello(node: &str, features: Features) -> Hello {
-    Hello {
-        node: node.into(),
-        role: Role::Secondary,
-        version: "test".into(),
-        incarnation: LIFE,
-        region: "eu".into(),
-        datacenter: "dub".into(),
-        highest_sequence: Sequence(0),
-        row_keys: 0,
-        settled_through: Sequence(0),
-        features,
-    }
-}
 
 /// Sends frames of a kind that nobody knows, in parts, as far as there is credit, until all are acknowledged.
 async fn send_frames(call: (Sender<FrameUp>, Receiver<FrameDown>), frames: u64, size: usize) {
