@@ -80,7 +80,9 @@ pub(crate) fn certs(arguments: &CertsArguments) -> anyhow::Result<()> {
     let rows = made.into_iter().map(|made| vec![made.path.display().to_string(), made.what]).collect();
     print(&table(&[Column::Text("MADE"), Column::Text("")], rows))?;
     if topology.tls.is_none() {
-        print(&format!("\n{}", keys(&arguments.folder, arguments.topology.parent().unwrap_or(Path::new("")))))?;
+        // Of a bare file name the folder is empty, which stands for this one.
+        let start = Path::new(".").join(arguments.topology.parent().unwrap_or(Path::new("")));
+        print(&format!("\n{}", keys(&arguments.folder, &start)))?;
     }
     Ok(())
 }
