@@ -4,6 +4,7 @@
 #   make build          builds the firetower binary
 #   make demo           shows a whole tree on this machine; ARGS='--for 60s' ends by itself
 #   make test           runs every test, those with real processes too
+#   make fuzz           runs each fuzz target for SECONDS=60; needs the nightly toolchain
 #   make check          tests, format, lints, docs, dependencies: what a change must pass
 #   make conformance    runs peers' own cases from the folder CONFORMANCE
 #   make bench          measures; ARGS='peers' says what, see benches/README.md
@@ -20,7 +21,7 @@ export CARGO_TARGET_DIR
 FLAGS := --release --locked --workspace
 BINARIES := $(CARGO_TARGET_DIR)/release
 
-.PHONY: setup build demo test conformance check format clippy docs deny bench
+.PHONY: setup build demo test fuzz conformance check format clippy docs deny bench
 
 setup:
 	.ci/setup build
@@ -36,6 +37,10 @@ demo: build
 test: build
 	.ci/setup test
 	$(CARGO) test $(FLAGS) --no-fail-fast $(ARGS)
+
+# What is found stays in fuzz/artifacts, and the way there beside the build; `fuzz/run TARGET` runs one.
+fuzz: build
+	SECONDS_EACH='$(or $(SECONDS),60)' fuzz/run $(ARGS)
 
 # Nothing of the folder is copied; a judged case that fails, fails the target.
 conformance: build

@@ -7,6 +7,7 @@ mod analyze;
 mod database;
 mod engine;
 mod error;
+mod hostile;
 mod raw;
 mod tiers;
 mod tree;
@@ -16,6 +17,8 @@ pub use analyze::{Analysis, Cardinality, LabelCount, PairCount, TargetCount, Tie
 pub use database::{Batch, DataDirectory, Memory, Options, Store};
 pub use engine::ModelDisk;
 pub use error::Error;
+#[doc(hidden)]
+pub use hostile::read_hostile;
 pub use raw::{Appended, Appender, Bucket, LastRow, LooseSample, ScrapeRow, ScrapeRows, Settle, StoreStats};
 pub use tiers::{Cutoffs, Retire};
 pub use tree::applied::{Applied, Hello, Receiver};

@@ -47,6 +47,7 @@ pub use appender::{Appended, Appender, LastRow};
 pub(crate) use gate::Touched;
 pub use key::Bucket;
 pub use loose::LooseSample;
+pub(crate) use row::read_rows;
 pub use rows::{ScrapeRow, ScrapeRows};
 pub use settle::Settle;
 

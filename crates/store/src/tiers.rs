@@ -18,6 +18,7 @@ mod values;
 
 use firetower_model::SpanTier;
 
+pub(crate) use block::read_span_block;
 pub(crate) use make::{SpanWriters, spans_bytes};
 pub use retire::{Cutoffs, Retire};
 

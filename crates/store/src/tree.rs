@@ -27,6 +27,11 @@ use crate::tree::partials::Revisions;
 use crate::tree::recent::Recent;
 use crate::tree::rows::{Datacenters, Headers};
 
+/// Reads `bytes` as a child's rows of a window.
+pub(crate) fn read_partial(bytes: &[u8]) -> Option<()> {
+    codec::decode_window_rows(bytes).map(drop)
+}
+
 /// Why a lock can be taken.
 const UNPOISONED: &str = "nothing panics while it holds the lock";
 

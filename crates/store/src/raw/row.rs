@@ -230,6 +230,17 @@ impl RowState {
     }
 }
 
+/// Reads `bytes` as rows of one target, each after a byte that says how long it is. Returns whether all are rows.
+pub(crate) fn read_rows(mut bytes: &[u8]) -> Option<()> {
+    let mut state = RowState::default();
+    while let Some((length, rest)) = bytes.split_first() {
+        let (row, after) = rest.split_at_checked(usize::from(*length))?;
+        state.read(row)?;
+        bytes = after;
+    }
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -229,6 +229,15 @@ impl<'a> SpanBlock<'a> {
     }
 }
 
+/// Reads all series of a block of five-minute spans, as far as their times are its own.
+pub(crate) fn read_span_block(bytes: &[u8]) -> Option<()> {
+    let block = SpanBlock::open(bytes, MetricId(1), Place { step_ms: 300_000, start: 1_700_000_000_000 })?;
+    let metrics: Vec<MetricId> = block.metrics().take(64).collect();
+    let wanted: Vec<(u8, MetricId)> =
+        (0..GROUP_TARGETS as u8).flat_map(|target| metrics.iter().map(move |metric| (target, *metric))).collect();
+    block.read(&wanted, &RowTimes::default()).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
