@@ -5,6 +5,8 @@
 #   make demo           shows a whole tree on this machine; ARGS='--for 60s' ends by itself
 #   make test           runs every test, those with real processes too
 #   make fuzz           runs each fuzz target for SECONDS=60; needs the nightly toolchain
+#   make soak           runs 20,000 simulations; SEEDS=N and SEED=first say others
+#   make planted        shows that the simulation finds planted bugs; ARGS='name' takes one
 #   make check          tests, format, lints, docs, dependencies: what a change must pass
 #   make conformance    runs peers' own cases from the folder CONFORMANCE
 #   make bench          measures; ARGS='peers' says what, see benches/README.md
@@ -21,7 +23,7 @@ export CARGO_TARGET_DIR
 FLAGS := --release --locked --workspace
 BINARIES := $(CARGO_TARGET_DIR)/release
 
-.PHONY: setup build demo test fuzz conformance check format clippy docs deny bench
+.PHONY: setup build demo test fuzz soak planted conformance check format clippy docs deny bench
 
 setup:
 	.ci/setup build
@@ -41,6 +43,13 @@ test: build
 # What is found stays in fuzz/artifacts, and the way there beside the build; `fuzz/run TARGET` runs one.
 fuzz: build
 	SECONDS_EACH='$(or $(SECONDS),60)' fuzz/run $(ARGS)
+
+soak: setup
+	SEED=$${SEED:-1} SEEDS=$${SEEDS:-20000} $(CARGO) test $(FLAGS) --test simulation
+
+planted: setup
+	.ci/setup test
+	tests/planted/run $(ARGS)
 
 # Nothing of the folder is copied; a judged case that fails, fails the target.
 conformance: build

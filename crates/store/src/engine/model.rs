@@ -106,6 +106,8 @@ struct State {
     unsynced: Vec<Unsynced>,
     /// Of whoever opened it last: what an earlier one writes goes nowhere, as its process is gone.
     opened: u64,
+    /// How many more writes and syncs the process that has it open does before the power goes; `None` for any number.
+    left: Option<u64>,
     /// Of all that was ever written, in order.
     digest: u64,
 }
@@ -163,7 +165,14 @@ impl ModelDisk {
 
     fn holding(synced: Families) -> ModelDisk {
         let visible = synced.clone();
-        ModelDisk(Arc::new(Mutex::new(State { synced, visible, unsynced: Vec::new(), opened: 0, digest: 0 })))
+        ModelDisk(Arc::new(Mutex::new(State {
+            synced,
+            visible,
+            unsynced: Vec::new(),
+            opened: 0,
+            left: None,
+            digest: 0,
+        })))
     }
 
     /// Returns a number that differs where anything else was ever written, or in another order.
@@ -174,6 +183,16 @@ impl ModelDisk {
     /// Returns how many batches of the log a power loss may take.
     pub fn unsynced_batches(&self) -> usize {
         self.state().unsynced.iter().filter(|batch| batch.is_logged).count()
+    }
+
+    /// Lets the power go after so many more writes and syncs: those that follow go nowhere.
+    pub fn lose_power_after(&self, writes: u64) {
+        self.state().left = Some(writes);
+    }
+
+    /// Tells whether the power has gone since the disk was last opened.
+    pub fn has_lost_power(&self) -> bool {
+        self.state().left == Some(0)
     }
 
     /// Ends the process that has it open, and loses what was not synced but for the first `kept` batches of the log.
@@ -204,6 +223,7 @@ impl ModelDisk {
     pub(crate) fn open(&self) -> ModelDatabase {
         let mut state = self.state();
         state.opened += 1;
+        state.left = None;
         state.recover();
         ModelDatabase { disk: self.clone(), opened: state.opened }
     }
@@ -258,9 +278,11 @@ impl ModelDatabase {
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.disk.state();
-        if state.opened == self.opened {
-            change(&mut state);
+        if state.opened != self.opened || state.left == Some(0) {
+            return;
         }
+        change(&mut state);
+        state.left = state.left.map(|left| left - 1);
     }
 }
 

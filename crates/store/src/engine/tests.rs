@@ -117,6 +117,22 @@ fn a_power_loss_takes_the_end_of_the_log_and_what_was_not_logged() {
 }
 
 #[test]
+fn the_power_may_go_between_two_writes() {
+    let disk = ModelDisk::new();
+    let model = Engine::Model(disk.open());
+    disk.lose_power_after(2);
+    for key in 1..=3 {
+        assert_eq!(disk.has_lost_power(), key == 3);
+        model.put_cf(model.family("windows"), [key], []).unwrap();
+    }
+    model.sync().unwrap();
+    assert_eq!(disk.unsynced_batches(), 2);
+    disk.lose_power(1);
+    assert_eq!(survivors(&disk), [1]);
+    assert!(!disk.has_lost_power());
+}
+
+#[test]
 fn a_killed_process_loses_what_was_not_logged() {
     let disk = ModelDisk::new();
     let model = Engine::Model(disk.open());
