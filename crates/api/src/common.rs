@@ -41,6 +41,11 @@ impl Readiness {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.into());
     }
 
+    /// Says that it does its work, or why it does not.
+    pub fn set(&self, why: Option<&str>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = why.map(str::to_owned);
+    }
+
     /// Returns why it is not ready, if it is not.
     pub fn reason(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()

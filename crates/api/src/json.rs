@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+/// Stands after the data of an answer from which something was left out because it cannot be read.
+pub(crate) const DAMAGED: &str = r#","warnings":["part of the answer is missing: a file of the store is damaged, `firetower store check` says where"]"#;
+
 /// Wraps `data` in the envelope of a success.
 pub(crate) fn success(data: Value) -> Response {
     plain(&json!({ "status": "success", "data": data }))

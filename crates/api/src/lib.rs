@@ -1,7 +1,7 @@
 //! The HTTP API of every monitor, cut into pieces that a role puts together.
 //!
 //! [`common`] is what all of them serve, [`query`] answers selectors from a monitor's raw series, [`spans`] from its tiers,
-//! [`tsdb`] says who has how many, [`kept`] which labels rows lack, [`monitor`] how one
+//! [`tsdb`] says who has how many, [`kept`] which labels rows lack, [`backup`] copies the data directory, [`monitor`] how one
 //! monitor is, [`global`] answers for the whole fleet. Nothing here decides: it reads what it is handed
 //! and writes it down. It holds no state beyond the limits of a request.
 //!
@@ -16,6 +16,7 @@
 //! # let _ = router;
 //! ```
 
+mod backup;
 mod blocking;
 mod common;
 mod error;
@@ -28,6 +29,7 @@ mod query;
 mod spans;
 mod tsdb;
 
+pub use backup::{MakeBackup, backup};
 pub use common::{Common, Readiness, Reload, common, reload_on_signal};
 pub use error::Error;
 pub use global::{

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::blocking::blocking;
 use crate::error::Error;
-use crate::json::{self, write_labels, write_number, write_time};
+use crate::json::{self, DAMAGED, write_labels, write_number, write_time};
 use crate::params::Params;
 use crate::query::matchers;
 
@@ -85,6 +85,7 @@ fn read<S: SelectSpans>(
     spans_max: u64,
 ) -> Result<String, Error> {
     let unavailable = |source: S::Error| Error::Unavailable { step: "read spans", source: Box::new(source) };
+    let left_out = store.left_out();
     let (mut found, mut count): (Vec<SpanSeries>, u64) = (Vec::new(), 0);
     for matchers in selected {
         for batch in store.select_spans(matchers, range, tier).map_err(unavailable)? {
@@ -109,7 +110,11 @@ fn read<S: SelectSpans>(
         }
         out.push_str("]}");
     }
-    out.push_str("]}}");
+    out.push_str("]}");
+    if store.left_out() != left_out {
+        out.push_str(DAMAGED);
+    }
+    out.push('}');
     Ok(out)
 }
 

@@ -13,6 +13,8 @@ pub fn start_logging() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // It would panic where standard error cannot be written either, as when it goes to a full disk.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -278,6 +278,46 @@ pub(crate) struct QueryArguments {
 pub(crate) enum StoreCommand {
     /// Say who has how many series, and what takes the room; works while the monitor runs
     Analyze(AnalyzeArguments),
+    /// Read every file and every entry, and say what is damaged and what that means; works while the monitor runs
+    ///
+    /// Exits with 1 if anything is. Nothing is written.
+    Check(CheckStoreArguments),
+    /// Copy a data directory; the running monitor does it, or --data names the directory of one that is stopped
+    Backup(BackupArguments),
+    /// Bring a copy back into an empty data directory, which begins a new life there
+    Restore(RestoreArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckStoreArguments {
+    /// The data directory, or a copy of one
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// How to show it
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    /// Where the copy is made, on the monitor's machine; must not exist
+    #[arg(value_name = "DIR")]
+    pub to: PathBuf,
+    /// The data directory of a monitor that does not run, in place of asking one that does
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArguments {
+    /// The copy
+    #[arg(value_name = "DIR")]
+    pub from: PathBuf,
+    /// The data directory to be: empty, or not there yet
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -430,6 +470,11 @@ mod tests {
         check(operate, Some(ErrorKind::MissingRequiredArgument));
         check("firetower status --topology t.yaml --node dub-p0", None);
         check("firetower status --node dub-p0", Some(ErrorKind::MissingRequiredArgument));
+        check("firetower store check --data d -o json", None);
+        check("firetower store backup /b --url http://127.0.0.1:6130", None);
+        check("firetower store backup /b --data d", None);
+        check("firetower store restore /b --data d", None);
+        check("firetower store restore /b", Some(ErrorKind::MissingRequiredArgument));
         check("firetower leash -- prometheus-node-exporter --web.listen-address=127.0.0.1:9100", None);
     }
 

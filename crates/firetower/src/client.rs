@@ -69,17 +69,37 @@ impl Client {
         Ok((response.status().as_u16(), body.with_context(|| format!("read the answer of {url}"))?))
     }
 
+    /// Posts `body` to `path`, and returns the JSON that comes back.
+    ///
+    /// # Errors
+    /// As [`Client::json`].
+    pub(crate) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let url = format!("{}{path}", self.url);
+        let mut request = self.agent.post(&url).header("content-type", "application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let mut response = request.send(body.to_string()).with_context(|| format!("ask {url}"))?;
+        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+        let text = text.with_context(|| format!("read the answer of {url}"))?;
+        self.answer(path, response.status().as_u16(), &text)
+    }
+
     /// Returns the JSON at `path`.
     ///
     /// # Errors
     /// If nobody answers, or with an error, whose own words it has then.
     pub(crate) fn json(&self, path: &str, params: &[(&str, &str)]) -> anyhow::Result<Value> {
         let (status, text) = self.text(path, params)?;
-        let body: Option<Value> = serde_json::from_str(&text).ok();
+        self.answer(path, status, &text)
+    }
+
+    fn answer(&self, path: &str, status: u16, text: &str) -> anyhow::Result<Value> {
+        let body: Option<Value> = serde_json::from_str(text).ok();
         match body {
             Some(body) if status == 200 => Ok(body),
             Some(body) => {
-                let error = body["error"].as_str().unwrap_or(&text);
+                let error = body["error"].as_str().unwrap_or(text);
                 let advice = match status {
                     401 | 403 => "; give --topology FILE, or --token-file FILE",
                     400 if error.contains("TLS only") => {

@@ -50,7 +50,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Status(arguments) => return show::status(&arguments),
         Command::Health(arguments) => show::health(&arguments)?,
         Command::Query(arguments) => show::query(&arguments)?,
-        Command::Store { command } => store::store(&command)?,
+        Command::Store { command } => return store::store(&command),
         Command::Certs(arguments) => certs::certs(&arguments)?,
         Command::Demo(arguments) => return demo::demo(arguments),
         Command::Leash(arguments) => return leash::leash(&arguments),

@@ -1,5 +1,6 @@
 //! The three monitors, as the binary starts them.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,10 +15,14 @@ use tokio_util::sync::CancellationToken;
 use crate::load;
 use crate::protection::Protection;
 
+/// How long after its store failed a role waits before it opens it again.
+const REOPEN_AFTER: Duration = Duration::from_secs(2);
+
 /// Reads the topology again; the complaints if it is refused.
 pub(crate) type ReadAgain = Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>;
 
 /// What a monitor of the topology is started with.
+#[derive(Clone)]
 pub(crate) struct MonitorSetup {
     /// The checked topology.
     pub topology: Topology,
@@ -74,6 +79,27 @@ impl MonitorSetup {
     }
 }
 
+/// Runs a role, and anew as long as what ends it is a store that may be mended by being opened again.
+///
+/// RocksDB takes no more writes after a failing disk, even when it works again, until it is opened anew.
+async fn again<F>(cancel: &CancellationToken, run: impl Fn() -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    loop {
+        let Err(error) = run().await else { return Ok(()) };
+        let store = error.chain().find_map(|cause| cause.downcast_ref::<firetower_store::Error>());
+        if cancel.is_cancelled() || !store.is_some_and(firetower_store::Error::is_mended_by_opening) {
+            return Err(error);
+        }
+        tracing::error!(error = format!("{error:#}"), wait = ?REOPEN_AFTER, "the store failed, it is opened again");
+        tokio::select! {
+            () = cancel.cancelled() => return Err(error),
+            () = tokio::time::sleep(REOPEN_AFTER) => {}
+        }
+    }
+}
+
 /// Listens on `host:port`.
 pub(crate) async fn listen(address: &str) -> anyhow::Result<Listener> {
     Listener::bind(address).await.with_context(|| format!("listen on {address}"))
@@ -89,6 +115,7 @@ fn surroundings(name_servers: &[SocketAddr], protection: Protection) -> anyhow::
 }
 
 /// What a secondary that runs alone is started with.
+#[derive(Clone)]
 pub(crate) struct StandaloneSetup {
     /// Prometheus's configuration file; nothing is scraped without one.
     pub scrape_config: Option<PathBuf>,
@@ -116,6 +143,10 @@ pub(crate) async fn secondary(
     block: Option<Duration>,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
+    again(&cancel, || secondary_once(setup.clone(), block, cancel.clone())).await
+}
+
+async fn secondary_once(setup: MonitorSetup, block: Option<Duration>, cancel: CancellationToken) -> anyhow::Result<()> {
     let surroundings = setup.surroundings()?;
     let setup = firetower_secondary::Setup {
         http: setup.listen_http(&surroundings).await?,
@@ -134,6 +165,10 @@ pub(crate) async fn secondary(
 
 /// Runs a secondary alone until `cancel`.
 pub(crate) async fn standalone(setup: StandaloneSetup, cancel: CancellationToken) -> anyhow::Result<()> {
+    again(&cancel, || standalone_once(setup.clone(), cancel.clone())).await
+}
+
+async fn standalone_once(setup: StandaloneSetup, cancel: CancellationToken) -> anyhow::Result<()> {
     let path = setup.scrape_config;
     let base = path.as_deref().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
     let read_again = move || match &path {
@@ -158,6 +193,10 @@ pub(crate) async fn standalone(setup: StandaloneSetup, cancel: CancellationToken
 
 /// Runs a primary until `cancel`.
 pub(crate) async fn primary(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
+    again(&cancel, || primary_once(setup.clone(), cancel.clone())).await
+}
+
+async fn primary_once(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
     let surroundings = setup.surroundings()?;
     let setup = firetower_primary::Setup {
         http: setup.listen_http(&surroundings).await?,
@@ -176,6 +215,10 @@ pub(crate) async fn primary(setup: MonitorSetup, cancel: CancellationToken) -> a
 
 /// Runs a global aggregator until `cancel`.
 pub(crate) async fn global(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
+    again(&cancel, || global_once(setup.clone(), cancel.clone())).await
+}
+
+async fn global_once(setup: MonitorSetup, cancel: CancellationToken) -> anyhow::Result<()> {
     let surroundings = setup.surroundings()?;
     let setup = firetower_global::Setup {
         http: setup.listen_http(&surroundings).await?,

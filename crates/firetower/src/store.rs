@@ -1,4 +1,9 @@
-//! `firetower store`: looking into a data directory.
+//! `firetower store`: looking into a data directory, and copying it.
+
+mod copy;
+mod verify;
+
+use std::process::ExitCode;
 
 use firetower_model::Timestamp;
 use firetower_store::{Analysis, PairCount, Store, TierExtent};
@@ -11,9 +16,14 @@ use crate::output::print;
 use crate::table::{Column, bytes, count, table, text};
 
 /// Does what was asked of a store.
-pub(crate) fn store(command: &StoreCommand) -> anyhow::Result<()> {
-    let StoreCommand::Analyze(arguments) = command;
-    analyze(arguments)
+pub(crate) fn store(command: &StoreCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        StoreCommand::Analyze(arguments) => analyze(arguments)?,
+        StoreCommand::Check(arguments) => return verify::check(arguments),
+        StoreCommand::Backup(arguments) => copy::backup(arguments)?,
+        StoreCommand::Restore(arguments) => copy::restore(arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says what is in a data directory, also while its monitor runs.

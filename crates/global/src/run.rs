@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, global, reload_on_signal};
+use firetower_api::{Common, MakeBackup, Readiness, Reload, backup, common, global, reload_on_signal};
 use firetower_daemon::{Ended, HttpMetrics, Listener, Surroundings, Tasks, blocking, start_http};
 use firetower_model::{NodeStatus, Role};
-use firetower_relay::{ExposedClock, ExposedStatus, Identity, Keeping, RelayMetrics, keep, maintain_rows};
+use firetower_relay::{
+    ExposedClock, ExposedDisk, ExposedStatus, Identity, Keeping, RelayMetrics, keep, maintain_rows, watch_disk,
+};
 use firetower_store::{DataDirectory, Memory, Options, Store};
 use firetower_topology::{Node, Place, Topology, needing_restart};
 use firetower_wire::CallMetrics;
@@ -50,7 +52,11 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let Setup { surroundings, topology, node, data, http, grpc, reload, grace } = setup;
     let Surroundings { clock, random, security, .. } = surroundings;
     let now = clock.now();
-    let options = Options { memory: Memory::of(topology.store_memory), ..Options::new(now, random.next_u64()) };
+    let options = Options {
+        memory: Memory::of(topology.store_memory),
+        free_bytes: topology.retention.free,
+        ..Options::new(now, random.next_u64())
+    };
     let store = blocking(|| Store::open_in(&data, &options))?;
     let mut status = NodeStatus::silent(&node.name, Role::Global, "", "", http.local_address());
     status.targets = store.health_counts();
@@ -60,6 +66,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
     security.register(&mut registry);
     registry.register_collector(Box::new(ExposedClock::new(clock.clone(), status.subscribe())));
+    registry.register_collector(Box::new(ExposedDisk::new(store.clone())));
 
     let below = watch::Sender::new(Below::of(&topology));
     let summit = Summit::new(store.clone(), below.subscribe(), status.clone(), now);
@@ -78,14 +85,20 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     tasks.start("keep rows", |cancel| async move { Ok(keep(keeping, summit, calls, cancel).await?) });
     let (rows, ticking) = (store.clone(), clock.clone());
     tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(rows, ticking, cancel).await?) });
+    let (copied, watched) = (store.clone(), store.clone());
     let answers = answers(store, &topology, below.subscribe(), status.subscribe(), clock);
     let reload = reloading(reload, Arc::new(topology), name, below);
     let again = reload.clone();
     tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
     let readiness = Readiness::waiting("starting");
     readiness.set_ready();
-    let router =
-        common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) }).merge(global(answers));
+    let said = readiness.clone();
+    let say = move |held: Option<&str>| said.set(held);
+    tasks.start("watch the disk", |cancel| async move { Ok(watch_disk(watched, say, cancel).await?) });
+    let make: MakeBackup = Arc::new(move |to| Ok(copied.backup(to).map(|made| (made.files, made.bytes))?));
+    let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) })
+        .merge(global(answers))
+        .merge(backup(make));
     start_http(&mut tasks, http, router, security, served);
     finish(tasks.join(cancel, grace).await, grace)
 }

@@ -114,18 +114,21 @@ pub enum DropReason {
     ParentLost,
     /// The frames were of a kind that the one who took them does not know.
     UnknownKind,
+    /// The disk was full when they were scraped.
+    DiskFull,
     /// A reason that a neighbour gives and this release does not know.
     Other,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [DropReason; 6] = [
+    pub const ALL: [DropReason; 7] = [
         DropReason::OutboxFull,
         DropReason::LateUnmerged,
         DropReason::IncarnationLost,
         DropReason::ParentLost,
         DropReason::UnknownKind,
+        DropReason::DiskFull,
         DropReason::Other,
     ];
 
@@ -137,6 +140,7 @@ impl DropReason {
             DropReason::IncarnationLost => "incarnation_lost",
             DropReason::ParentLost => "parent_lost",
             DropReason::UnknownKind => "unknown_kind",
+            DropReason::DiskFull => "disk_full",
             DropReason::Other => "other",
         }
     }

@@ -119,6 +119,11 @@ pub trait Select {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<impl Iterator<Item = Result<Vec<Series>, Self::Error>>, Self::Error>;
+
+    /// Returns how often something was left out of an answer because it could not be read.
+    fn left_out(&self) -> u64 {
+        0
+    }
 }
 
 #[cfg(test)]

@@ -60,4 +60,9 @@ pub trait SelectSpans {
         range: TimeRange,
         tier: SpanTier,
     ) -> Result<impl Iterator<Item = Result<Vec<SpanSeries>, Self::Error>>, Self::Error>;
+
+    /// Returns how often something was left out of an answer because it could not be read.
+    fn left_out(&self) -> u64 {
+        0
+    }
 }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, kept, monitor, reload_on_signal};
+use firetower_api::{Common, MakeBackup, Readiness, Reload, backup, common, kept, monitor, reload_on_signal};
 use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, start_http};
 use firetower_model::{Budget, KeptReport, NodeStatus, Role};
 use firetower_relay::{
-    ExposedClock, ExposedKept, ExposedStatus, Identity, Keeping, Link, OutboxLimits, Outlet, ParentEvent, RelayMetrics,
-    keep, maintain_rows,
+    ExposedClock, ExposedDisk, ExposedKept, ExposedStatus, Identity, Keeping, Link, OutboxLimits, Outlet, ParentEvent,
+    RelayMetrics, keep, maintain_rows, watch_disk,
 };
 use firetower_scrape::{Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, Tls, discover};
 use firetower_store::{DataDirectory, Memory, Options, Store};
@@ -66,8 +66,11 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
 async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let Setup { surroundings, topology, datacenter, node, base, data, http, grpc, reload, .. } = setup;
     let (clock, now) = (surroundings.clock.clone(), surroundings.clock.now());
-    let options =
-        Options { memory: Memory::of(topology.store_memory), ..Options::new(now, surroundings.random.next_u64()) };
+    let options = Options {
+        memory: Memory::of(topology.store_memory),
+        free_bytes: topology.retention.free,
+        ..Options::new(now, surroundings.random.next_u64())
+    };
     let store = blocking(|| Store::open_in(&data, &options))?;
     let parents: Vec<String> = topology.globals.iter().map(|global| global.name.clone()).collect();
     let limits = OutboxLimits { bytes: topology.outbox.bytes, age: topology.outbox.age };
@@ -80,6 +83,7 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
     surroundings.security.register(&mut registry);
     registry.register_collector(Box::new(ExposedClock::new(clock.clone(), status.subscribe())));
+    registry.register_collector(Box::new(ExposedDisk::new(store.clone())));
     let budget = Budget {
         label_values_max: topology.rows.kept_label_values as usize,
         job_rows_max: topology.rows.per_job as usize,
@@ -141,6 +145,7 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     for link in links {
         tasks.start("link to a global", |cancel| async move { Ok(link.run(cancel).await?) });
     }
+    let (copied, watched) = (store.clone(), store.clone());
     tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(store, clock, cancel).await?) });
     let changes = Changes { jobs: to_configure, secondaries: to_regroup };
     let reload = reloading(reload, Arc::new(topology), name, changes);
@@ -148,8 +153,12 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
     let readiness = Readiness::waiting("starting");
     readiness.set_ready();
+    let said = readiness.clone();
+    let say = move |held: Option<&str>| said.set(held);
+    tasks.start("watch the disk", |cancel| async move { Ok(watch_disk(watched, say, cancel).await?) });
     let answers = Common { readiness, registry: Arc::new(registry), reload: Some(reload) };
-    let router = common(answers).merge(kept(rows.subscribe())).merge(monitor(status.subscribe()));
+    let make: MakeBackup = Arc::new(move |to| Ok(copied.backup(to).map(|made| (made.files, made.bytes))?));
+    let router = common(answers).merge(kept(rows.subscribe())).merge(monitor(status.subscribe())).merge(backup(make));
     start_http(&mut tasks, http, router, security, served);
     Ok(tasks)
 }

@@ -177,7 +177,7 @@ impl Tower {
             return Ok(());
         }
         self.store.commit(batch)?;
-        self.store.sync()?;
+        self.store.sync_or_wait()?;
         tracing::info!(generation = %self.shares.generation(), targets = count, "targets assigned");
         for secondary in self.shares.secondaries() {
             if let Some(share) = self.shares.of(secondary) {
@@ -211,7 +211,7 @@ impl Tower {
             is_written = true;
         }
         if is_written {
-            self.store.sync()?;
+            self.store.sync_or_wait()?;
             self.outlet.publish();
         }
         Ok(())
@@ -252,7 +252,7 @@ impl Tower {
             self.outlet.push(&mut batch, &Body::Health(report), 0, now)?;
         }
         self.store.commit(batch)?;
-        self.store.sync()?;
+        self.store.sync_or_wait()?;
         self.outlet.publish();
         Ok(())
     }
@@ -289,7 +289,7 @@ impl Tower {
         let from = Window::containing(now, self.place.window).next().end();
         if self.kept.decide(&mut batch, from)? {
             self.store.commit(batch)?;
-            self.store.sync()?;
+            self.store.sync_or_wait()?;
             self.is_child_behind = true;
             self.tell_due = now;
         }

@@ -1,5 +1,6 @@
 //! What a monitor's `/metrics` says of its status.
 
+mod disk;
 mod kept;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::watch;
 
+pub use disk::ExposedDisk;
 pub use kept::ExposedKept;
 
 /// Exposes a monitor's status: account, queue, coverage, targets, and how far it has come.

@@ -215,7 +215,8 @@ pub async fn keep<P: Parent>(
     let (to_keeper, mut inbound) = mpsc::channel(INBOUND_MAX);
     let (to_keeper_later, mut old) = mpsc::channel(OLD_BATCH_MAX);
     let intake = Intake { inbox, metrics: metrics.clone(), fresh: to_keeper.clone(), old: to_keeper_later };
-    let mut keeper = Keeper { identity, store, receiver, parent, children, children_max, clock, metrics };
+    let replies = Vec::new();
+    let mut keeper = Keeper { identity, store, receiver, parent, children, children_max, clock, metrics, replies };
     let mut sessions = JoinSet::new();
     let mut next_session = 0;
     let mut ticks = interval(TICK);
@@ -239,12 +240,14 @@ pub async fn keep<P: Parent>(
                 }
             }
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
-            _ = inbound.recv_many(&mut messages, BATCH_MAX - OLD_BATCH_MAX) => {
+            _ = inbound.recv_many(&mut messages, BATCH_MAX - OLD_BATCH_MAX), if !keeper.store.is_held() => {
                 // Old ones come behind fresh ones, but they come.
                 messages.extend(std::iter::from_fn(|| old.try_recv().ok()).take(OLD_BATCH_MAX));
                 keeper.take(&mut messages)?;
             }
-            _ = old.recv_many(&mut old_messages, OLD_BATCH_MAX) => keeper.take(&mut old_messages)?,
+            _ = old.recv_many(&mut old_messages, OLD_BATCH_MAX), if !keeper.store.is_held() => {
+                keeper.take(&mut old_messages)?;
+            }
             _ = ticks.tick() => keeper.tick()?,
         }
     }
@@ -265,6 +268,8 @@ struct Keeper<P> {
     children_max: usize,
     clock: Clock,
     metrics: RelayMetrics,
+    /// What is said once all that was applied so far is durable.
+    replies: Vec<Reply>,
 }
 
 /// What is said once a batch is durable.
@@ -282,23 +287,37 @@ impl<P: Parent> Keeper<P> {
         for message in messages.drain(..) {
             needs_sync |= self.apply(message, &mut batch, &mut replies, &mut rooms)?;
         }
+        self.replies.append(&mut replies);
         blocking(|| {
             self.store.commit(batch)?;
-            if needs_sync { self.store.sync() } else { Ok(()) }
+            if needs_sync { self.store.sync_or_wait() } else { Ok(()) }
         })?;
         drop(rooms);
         self.metrics.batches.inc_by(u64::from(needs_sync));
-        for reply in replies {
+        self.reply()?;
+        self.tick()
+    }
+
+    /// Says what waited for being durable, unless that has to wait for room on the disk.
+    fn reply(&mut self) -> Result<(), Error> {
+        if self.store.is_waiting() {
+            return Ok(());
+        }
+        for reply in self.replies.drain(..) {
             match reply {
                 Reply::Hello { answer, message } => drop(answer.send(message)),
                 // A full queue belongs to a child that does not read: it asks again after it has come back.
                 Reply::Frame { out, message } => drop(out.try_send(message)),
             }
         }
-        self.tick()
+        Ok(())
     }
 
     fn tick(&mut self) -> Result<(), Error> {
+        if !self.replies.is_empty() && !self.store.is_waiting() {
+            blocking(|| self.store.sync())?;
+            self.reply()?;
+        }
         let now = self.clock.now();
         blocking(|| self.parent.tick(&self.children, now))
     }

@@ -8,6 +8,7 @@
 
 mod audit;
 mod clock;
+mod disk;
 mod error;
 mod exposed;
 mod inbound;
@@ -24,8 +25,9 @@ mod session;
 
 pub use audit::Audit;
 pub use clock::ExposedClock;
+pub use disk::watch_disk;
 pub use error::Error;
-pub use exposed::{ExposedKept, ExposedStatus};
+pub use exposed::{ExposedDisk, ExposedKept, ExposedStatus};
 pub use keep::{Children, FUTURE_TOLERANCE, Keeping, Orders, Parent, keep};
 pub use link::{Identity, Link, ParentEvent};
 pub use maintain::maintain_rows;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_daemon::{Backoff, Clock, Connector, Random, chain};
+use firetower_daemon::{Backoff, Clock, Connector, Random, blocking, chain};
 use firetower_model::{Assignment, Generation, KeptLabels, NodeStatus, Role, Sequence, Timestamp};
 use firetower_wire as wire;
 use firetower_wire::{ChildControl, Features, Heartbeat, Hello, HelloReply, Opening, ParentControl};
@@ -208,6 +208,11 @@ impl Link {
             Some(ParentControl::Refused(refusal)) => return Err(Error::refused(&self.parent, refusal)),
             _ => return Err(Error::Ended { call: "control" }),
         };
+        let known = self.outlet.last_sequence();
+        if reply.applied.iter().any(|range| *range.end() > known) {
+            tracing::error!(parent = self.parent, known = known.0, "parent has applied frames that are not known here");
+            return Err(Error::Store(blocking(|| self.outlet.store().note_went_back())));
+        }
         self.outlet.greet(&self.parent, &reply.applied, reply.applied_samples)?;
         let live = parent.live(self.opening()).await?;
         Ok(Session { parent, control, heard, live, reply })

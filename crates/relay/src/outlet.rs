@@ -74,7 +74,12 @@ impl Outlet {
     }
 
     /// Lets the links send what was pushed and committed so far. Call it after the store is synced.
+    ///
+    /// While what was committed waits for room on the disk nothing is let out: it is not durable.
     pub fn publish(&self) {
+        if self.store.is_waiting() {
+            return;
+        }
         let last = self.outbox().last_sequence();
         if self.last_published.swap(last.0, Ordering::Relaxed) == last.0 {
             return;

@@ -122,7 +122,7 @@ impl Collecting {
         self.store.put_assignment(&mut batch, taken.0, &bytes);
         let indexes = self.collector.assign(assign.assignment, self.clock.now(), &mut batch)?;
         self.store.commit(batch)?;
-        self.store.sync()?;
+        self.store.sync_or_wait()?;
         for link in &self.taken {
             link.send_replace(taken);
         }
@@ -160,7 +160,7 @@ impl Collecting {
         }
         if is_written || due.sync <= now {
             due.sync = now + SYNC_EVERY;
-            self.store.sync()?;
+            self.store.sync_or_wait()?;
         }
         if let Some(outlet) = self.outlet.as_ref().filter(|_| is_written) {
             outlet.publish();

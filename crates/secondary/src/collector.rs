@@ -12,7 +12,7 @@ use firetower_model::assignment::SlotIndex;
 use firetower_model::labels::NAME;
 use firetower_model::{
     Assignment, Body, Coverage, DropReason, KeptLabels, KeptReport, Kind, Labels, MetricId, NodeStatus, PageRow, STALE,
-    ShapeId, Target, TargetId, Timestamp, Watermark, Window,
+    ShapeId, Target, TargetId, Timestamp, Watermark, Window, is_stale,
 };
 use firetower_relay::{Audit, Outlet};
 use firetower_scrape::{LEADING, SYNTHETIC, Scrape};
@@ -215,6 +215,9 @@ impl Collector {
         if followed.removed_at.is_none() {
             self.census.note(&target, &mut followed.health, check);
         }
+        if self.store.is_held() {
+            return Ok(self.give_up(scrape, batch));
+        }
         let row = match scrape.outcome {
             Ok(read) => {
                 followed.shape = read.shape;
@@ -236,6 +239,19 @@ impl Collector {
         self.append(at, &row, batch)?;
         self.note_slot(id, &target, scrape.slot, seconds, now);
         Ok(row.values)
+    }
+
+    /// Counts the samples of a scrape for which there is no room on the disk; its slot is lost.
+    fn give_up(&mut self, scrape: Scrape, batch: &mut Batch) -> Vec<f64> {
+        let Ok(read) = scrape.outcome else { return Vec::new() };
+        let values = read.values.iter().filter(|value| !is_stale(**value)).count() as u64;
+        let samples = values + read.timed.len() as u64;
+        self.store.count_given_up(samples);
+        if let Some(outlet) = &self.outlet {
+            outlet.collect(batch, samples);
+            outlet.drop_samples(batch, DropReason::DiskFull, samples);
+        }
+        read.values
     }
 
     /// Keeps a row, and adds it to its window or marks the window as one to be made from raw samples.

@@ -13,6 +13,7 @@ mod label_limits;
 mod maintain;
 mod metrics;
 mod plan;
+mod read_only;
 mod replay;
 mod resolver;
 mod run;

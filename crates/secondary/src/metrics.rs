@@ -31,6 +31,7 @@ impl Collector for StoreMetrics {
         let counters = [
             ("samples_appended", "Samples stored since the start, staleness markers included", stats.samples_appended),
             ("loose_samples", "Samples stored that came late or with a time of their own", stats.loose_samples),
+            ("given_up_samples", "Samples given up because there was no room on the disk", stats.samples_given_up),
             ("refused_samples", "Samples refused because they were older than what is kept", stats.samples_refused),
             (
                 "merged_duplicates",

@@ -4,10 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, Reload, common, kept, monitor, query, reload_on_signal, spans, tsdb};
+use firetower_api::{
+    Common, MakeBackup, Readiness, Reload, backup, common, kept, monitor, query, reload_on_signal, spans, tsdb,
+};
 use firetower_daemon::{Clock, Ended, HttpMetrics, Listener, Security, Surroundings, Tasks, blocking, start_http};
 use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Window};
-use firetower_relay::{ExposedClock, ExposedKept, ExposedStatus, Identity, Link, OutboxLimits, Outlet, RelayMetrics};
+use firetower_relay::{
+    ExposedClock, ExposedDisk, ExposedKept, ExposedStatus, Identity, Link, OutboxLimits, Outlet, RelayMetrics,
+    watch_disk,
+};
 use firetower_scrape::{
     Buffers, Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, PageShapes, ScrapeMetrics,
     Scraper, Tls, discover,
@@ -26,6 +31,7 @@ use crate::discovery::{making, read_file, read_list};
 use crate::maintain::maintain;
 use crate::metrics::StoreMetrics;
 use crate::plan::Plans;
+use crate::read_only::answer_read_only;
 use crate::targets::{Scraping, Targets};
 use crate::tsdb::read_tsdb;
 
@@ -88,7 +94,11 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let Setup { surroundings, topology, datacenter, node, base: folder, data, block, http, reload, grace } = setup;
     let clock = surroundings.clock.clone();
     let memory = Memory::of(topology.store_memory);
-    let store = blocking(|| open_store(&data, block, memory, &surroundings))?;
+    let opened = blocking(|| open_store(&data, block, (memory, topology.retention.free), &surroundings));
+    let store = match opened {
+        Ok(store) => store,
+        Err(failed) => return answer_read_only(&data, failed, http, &surroundings, cancel).await,
+    };
     let parents: Vec<String> = datacenter.primaries.iter().map(|primary| primary.name.clone()).collect();
     let limits = OutboxLimits { bytes: topology.outbox.bytes, age: topology.outbox.age };
     let outlet = Outlet::open(&store, &parents, limits)?;
@@ -217,7 +227,11 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
     } = setup;
     let clock = surroundings.clock.clone();
     let memory = Memory::of(store_memory);
-    let store = blocking(|| open_store(&data, block, memory, &surroundings))?;
+    let opened = blocking(|| open_store(&data, block, (memory, retention.free), &surroundings));
+    let store = match opened {
+        Ok(store) => store,
+        Err(failed) => return answer_read_only(&data, failed, http, &surroundings, cancel).await,
+    };
     let status = NodeStatus::silent("standalone", Role::Secondary, "", "", http.local_address());
     let status = status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), clock.now());
     // It sends no rows.
@@ -312,6 +326,7 @@ impl Base {
         registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
         registry.register_collector(Box::new(StoreMetrics::new(store.clone())));
         security.register(&mut registry);
+        registry.register_collector(Box::new(ExposedDisk::new(store.clone())));
         if outlet.is_some() {
             registry.register_collector(Box::new(ExposedKept::new(rows.subscribe())));
         }
@@ -392,11 +407,20 @@ impl Base {
         self.tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
         self.readiness.set_ready();
         let served = HttpMetrics::register(&mut self.registry);
+        let (watched, readiness) = (self.store.clone(), self.readiness.clone());
+        let say = move |held: Option<&str>| readiness.set(held);
+        self.tasks.start("watch the disk", |cancel| async move { Ok(watch_disk(watched, say, cancel).await?) });
         let answers = Common { readiness: self.readiness, registry: Arc::new(self.registry), reload: Some(reload) };
         let store = Arc::new(self.store);
         let read_tsdb = read_tsdb(Arc::clone(&store));
         let mut router = common(answers).merge(query(Arc::clone(&store), clock.clone()));
-        router = router.merge(spans(store, clock)).merge(tsdb(read_tsdb)).merge(monitor(self.status.subscribe()));
+        let copied = Arc::clone(&store);
+        let make: MakeBackup = Arc::new(move |to| Ok(copied.backup(to).map(|made| (made.files, made.bytes))?));
+        router = router
+            .merge(spans(store, clock))
+            .merge(tsdb(read_tsdb))
+            .merge(monitor(self.status.subscribe()))
+            .merge(backup(make));
         if self.outlet.is_some() {
             router = router.merge(kept(self.rows.subscribe()));
         }
@@ -454,11 +478,11 @@ async fn scrape(
 fn open_store(
     data: &DataDirectory,
     block: Option<Duration>,
-    memory: Memory,
+    (memory, free_bytes): (Memory, Option<u64>),
     surroundings: &Surroundings,
 ) -> Result<Store, firetower_store::Error> {
     let mut options = Options::new(surroundings.clock.now(), surroundings.random.next_u64());
-    options.memory = memory;
+    (options.memory, options.free_bytes) = (memory, free_bytes);
     if let Some(block) = block {
         options.bucket = block;
     }

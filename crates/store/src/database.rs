@@ -1,14 +1,20 @@
 //! The database itself: opening, batches, syncing.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use firetower_model::{Incarnation, Timestamp};
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompactionStyle, UniversalCompactOptions};
 
-use crate::engine::{Engine, Family, ModelDisk, ReadOptions, WriteBatch};
+use crate::backup::restored_mark;
+use crate::check::{has_damaged_log, has_tables};
+use crate::disk::Disk;
+use crate::engine::{Engine, Family, ModelDisk, ReadOptions, Rocks, WriteBatch};
 use crate::error::Error;
+use crate::life::Renewal;
 use crate::raw::{Raw, Touched};
 use crate::tree::Tree;
 
@@ -43,6 +49,10 @@ const ROW_FILES: i32 = 8;
 /// Files of rows are never merged into older ones only because those take more than this much more than is needed.
 const ROWS_SURPLUS_PERCENT: i32 = 10_000;
 
+/// Lies in a directory with a file that cannot be merged with others because it is damaged.
+pub(crate) const DAMAGED: &str = "DAMAGED";
+/// How many files may lie beside each other where none are merged: years of them.
+const FILES_UNMERGED_MAX: i32 = 1 << 20;
 /// How long a bucket of raw samples is, unless said otherwise.
 const BUCKET_LENGTH: Duration = Duration::from_secs(7200);
 /// Rows come in time order for each target: where its last one went into memory is where the next one goes.
@@ -54,7 +64,7 @@ const READ_ONLY_CACHE_BYTES: usize = 16 << 20;
 /// What a store in memory is called in messages.
 const MODEL_PATH: &str = "model";
 const FORMAT_KEY: &[u8] = b"format";
-const INCARNATION_KEY: &[u8] = b"incarnation";
+pub(crate) const INCARNATION_KEY: &[u8] = b"incarnation";
 
 /// What the store may use.
 #[derive(Clone, Debug)]
@@ -63,6 +73,8 @@ pub struct Options {
     pub memory: Memory,
     /// How long a bucket of raw samples is; only a new directory takes it, others keep theirs.
     pub bucket: Duration,
+    /// How many bytes stay free on the disk, if not as usual: a twentieth of it, at most 1 GiB.
+    pub free_bytes: Option<u64>,
     /// 64 random bits for a new incarnation.
     pub random: u64,
     /// Now, for a new incarnation.
@@ -72,7 +84,7 @@ pub struct Options {
 impl Options {
     /// Returns the defaults: 160 MiB, buckets of 2 h.
     pub fn new(now: Timestamp, random: u64) -> Options {
-        Options { memory: Memory::of(MEMORY_BYTES), bucket: BUCKET_LENGTH, random, now }
+        Options { memory: Memory::of(MEMORY_BYTES), bucket: BUCKET_LENGTH, free_bytes: None, random, now }
     }
 }
 
@@ -112,6 +124,7 @@ pub struct Store {
     pub(crate) db: Arc<Engine>,
     pub(crate) tree: Arc<Tree>,
     pub(crate) raw: Arc<Raw>,
+    pub(crate) disk: Arc<Disk>,
     path: PathBuf,
     incarnation: Incarnation,
 }
@@ -135,15 +148,41 @@ impl Store {
     pub fn open_in(directory: &DataDirectory, options: &Options) -> Result<Store, Error> {
         match directory {
             DataDirectory::Folder(path) => Store::open(path, options),
-            DataDirectory::Model(disk) => Store::load(Engine::Model(disk.open()), Path::new(MODEL_PATH), options),
+            DataDirectory::Model(disk) => {
+                let mut store = Store::load(Engine::Model(disk.open()), Path::new(MODEL_PATH), options)?;
+                store.renew_if_due(None, options)?;
+                Ok(store)
+            }
         }
     }
 
     /// Opens the data directory `path`, making it if there is none.
     ///
+    /// One that was restored, or has gone back to an earlier state, begins a new life under a new incarnation.
+    ///
     /// # Errors
-    /// If another process has it open, it cannot be read or written, or a newer release wrote it.
+    /// If another process has it open, it cannot be read or written, is damaged, or a newer release wrote it.
     pub fn open(path: &Path, options: &Options) -> Result<Store, Error> {
+        let mark = restored_mark(path)?;
+        let renewal = match mark {
+            Some(_) => Some(Renewal::Restored),
+            None => has_damaged_log(path).then_some(Renewal::DamagedLog),
+        };
+        let db = Store::open_writable(path, options)?;
+        let rocks = Rocks::new(db, path.join(DAMAGED).exists());
+        let mut store = Store::load(Engine::Rocks(rocks), path, options).map_err(|error| error.of_opening(path))?;
+        store.renew_if_due(renewal, options)?;
+        if let Some(mark) = mark {
+            fs::remove_file(&mark).map_err(|source| Error::Files { step: "remove", path: mark, source })?;
+        }
+        Ok(store)
+    }
+
+    fn open_writable(path: &Path, options: &Options) -> Result<DB, Error> {
+        if !path.join("CURRENT").exists() && has_tables(path) {
+            // RocksDB would take it for empty, and what is there for leftovers.
+            return Err(Error::Damaged { path: path.into(), file: "CURRENT".into(), what: "it is missing".into() });
+        }
         let cache = Cache::new_lru_cache(options.memory.cache_bytes);
         let mut db_options = rocksdb::Options::default();
         db_options.create_if_missing(true);
@@ -154,7 +193,7 @@ impl Store {
         db_options.set_max_open_files(512);
         db_options.set_max_background_jobs(2);
         db_options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::PointInTime);
-        let open = |source| Error::Open { path: path.into(), source };
+        let open = |source| Error::opening(path, source);
         let mut families = Vec::with_capacity(FAMILIES.len());
         for (name, is_compressed) in FAMILIES {
             let start = if name == ROWS_FAMILY { HINTED_BY_TARGET } else { "" };
@@ -163,10 +202,12 @@ impl Store {
             if name == ROWS_FAMILY {
                 merge_seldom(&mut family);
             }
+            if path.join(DAMAGED).exists() {
+                merge_never(&mut family);
+            }
             families.push(ColumnFamilyDescriptor::new(name, family));
         }
-        let db = DB::open_cf_descriptors(&db_options, path, families).map_err(open)?;
-        Store::load(Engine::Rocks(db), path, options)
+        DB::open_cf_descriptors(&db_options, path, families).map_err(open)
     }
 
     /// Opens the data directory `path` for reading, also beside the process that has it open.
@@ -176,10 +217,17 @@ impl Store {
     /// # Errors
     /// If there is no store, it cannot be read, or another release wrote it.
     pub fn open_read_only(path: &Path) -> Result<Store, Error> {
+        let db = Store::open_files(path)?;
+        let loaded = Store::load(Engine::Rocks(Rocks::new(db, false)), path, &Options::new(Timestamp::MIN, 0));
+        loaded.map_err(|error| error.of_opening(path))
+    }
+
+    /// Opens the files of the data directory `path` for reading.
+    pub(crate) fn open_files(path: &Path) -> Result<DB, Error> {
         if !path.join("CURRENT").is_file() {
             return Err(Error::NoStore { path: path.into() });
         }
-        let open = |source| Error::Open { path: path.into(), source };
+        let open = |source| Error::opening(path, source);
         let known = DB::list_cf(&rocksdb::Options::default(), path).map_err(open)?;
         let is_missing = |family: &&(&str, bool)| !known.iter().any(|name| name == family.0);
         if let Some((family, _)) = FAMILIES.iter().find(is_missing) {
@@ -190,15 +238,19 @@ impl Store {
             |is_compressed| family_options(rocksdb::Options::default(), &cache, READ_ONLY_CACHE_BYTES, is_compressed);
         let families = FAMILIES.map(|(name, is_compressed)| (name, options(is_compressed)));
         let db_options = rocksdb::Options::default();
-        let db = DB::open_cf_with_opts_for_read_only(&db_options, path, families, false).map_err(open)?;
-        Store::load(Engine::Rocks(db), path, &Options::new(Timestamp::MIN, 0))
+        DB::open_cf_with_opts_for_read_only(&db_options, path, families, false).map_err(open)
     }
 
     fn load(db: Engine, path: &Path, options: &Options) -> Result<Store, Error> {
         let incarnation = check_format(&db, path, options)?;
         let tree = Arc::new(Tree::load(&db)?);
         let raw = Arc::new(Raw::load(&db, options.bucket)?);
-        Ok(Store { db: Arc::new(db), tree, raw, path: path.into(), incarnation })
+        let disk = Arc::new(Disk::new(options.free_bytes));
+        Ok(Store { db: Arc::new(db), tree, raw, disk, path: path.into(), incarnation })
+    }
+
+    pub(crate) fn set_incarnation(&mut self, incarnation: Incarnation) {
+        self.incarnation = incarnation;
     }
 
     /// Returns the life of this data directory.
@@ -218,15 +270,31 @@ impl Store {
     pub fn commit(&self, batch: Batch) -> Result<(), Error> {
         self.raw.names.flush(&self.db)?;
         let _passed = self.raw.gate.enter(&batch.1)?;
-        self.db.write(batch.0).map_err(Error::at("write a batch"))
+        let mut batch = batch.0;
+        if self.raw.counters.is_synced.swap(false, Ordering::Relaxed) {
+            batch.mark_synced();
+        }
+        self.db.write(batch).map_err(|error| self.write_failed("write a batch", error))
+    }
+
+    /// Names the step at which writing failed; if RocksDB takes no more since it met damage when it merged files, whoever
+    /// opens the store next merges none.
+    fn write_failed(&self, step: &'static str, source: rocksdb::Error) -> Error {
+        if source.kind() == rocksdb::ErrorKind::Corruption {
+            let noted = fs::write(self.path.join(DAMAGED), format!("{source}\n")).is_ok();
+            tracing::error!(%source, noted, "a damaged file cannot be merged with others: from now on none are");
+        }
+        Error::Rocks { step, source }
     }
 
     /// Makes everything committed so far survive a power loss.
     ///
     /// # Errors
-    /// If the disk cannot take it.
+    /// If the disk cannot take it; while the store is held ([`Store::is_held`]) that passes when there is room.
     pub fn sync(&self) -> Result<(), Error> {
-        self.db.sync().map_err(Error::at("sync the log"))
+        self.db.sync().map_err(|error| self.write_failed("sync the log", error))?;
+        self.raw.counters.is_synced.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn family(&self, name: &'static str) -> Family<'_> {
@@ -254,6 +322,13 @@ fn family_options(
         rocksdb::DBCompressionType::None
     });
     options
+}
+
+/// Merges no files, however many there are: one of them is damaged.
+fn merge_never(options: &mut rocksdb::Options) {
+    options.set_disable_auto_compactions(true);
+    options.set_level_zero_slowdown_writes_trigger(FILES_UNMERGED_MAX);
+    options.set_level_zero_stop_writes_trigger(FILES_UNMERGED_MAX);
 }
 
 /// Lets files of about one size lie beside each other and merges them only then, so that a row is written few times.

@@ -3,28 +3,34 @@
 //! Everything above is the same over both. The model is for the simulation: RocksDB's threads are not deterministic, and a
 //! file system shows no power loss. An enum rather than a trait object, so that nothing is boxed for each entry read.
 
+mod around;
 mod batch;
 mod iterator;
 mod model;
+mod rocks;
 
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::{DB, DBPinnableSlice, FlushOptions, WriteOptions};
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{DBPinnableSlice, FlushOptions, WriteOptions};
 
 use crate::database::FAMILIES;
 
+use around::Around;
 pub(crate) use batch::WriteBatch;
 pub(crate) use iterator::{Pairs, RawIterator, ReadOptions};
 pub(crate) use model::ModelDatabase;
 pub use model::ModelDisk;
+pub(crate) use rocks::{Rocks, is_full};
 
 /// Why an engine failed; the model never does.
 pub(crate) use rocksdb::Error;
 
 /// An open database.
 pub(crate) enum Engine {
-    Rocks(DB),
+    Rocks(Rocks),
     Model(ModelDatabase),
 }
 
@@ -62,13 +68,39 @@ impl Engine {
     }
 
     /// Writes to the log: it survives the end of the process, and a power loss after [`Engine::sync`].
+    ///
+    /// If the disk is full it waits in memory, and so does what is written after it; [`Engine::sync`] fails until then.
     pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), Error> {
         match self {
-            Engine::Rocks(db) => db.write_opt(batch.into_rocks(), &WriteOptions::default()),
+            Engine::Rocks(db) => db.write(batch.into_rocks()),
             Engine::Model(model) => {
                 model.write(batch.into_model());
                 Ok(())
             }
+        }
+    }
+
+    /// Writes what waits for room, as far as there is some.
+    pub(crate) fn write_parked(&self) -> Result<(), Error> {
+        match self {
+            Engine::Rocks(db) => db.write_parked(),
+            Engine::Model(_) => Ok(()),
+        }
+    }
+
+    /// Tells whether no files are merged, since one of them is damaged.
+    pub(crate) fn is_unmerged(&self) -> bool {
+        match self {
+            Engine::Rocks(db) => db.is_unmerged(),
+            Engine::Model(_) => false,
+        }
+    }
+
+    /// Returns how many bytes wait for room.
+    pub(crate) fn parked_bytes(&self) -> u64 {
+        match self {
+            Engine::Rocks(db) => db.parked_bytes(),
+            Engine::Model(_) => 0,
         }
     }
 
@@ -106,7 +138,7 @@ impl Engine {
     /// Makes all that was logged survive a power loss.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         match self {
-            Engine::Rocks(db) => db.flush_wal(true),
+            Engine::Rocks(db) => db.sync(),
             Engine::Model(model) => {
                 model.sync();
                 Ok(())
@@ -147,6 +179,15 @@ impl Engine {
         self.write(batch)
     }
 
+    /// Makes a copy in the folder `to`, which must not exist.
+    pub(crate) fn checkpoint(&self, to: &Path) -> Result<(), Error> {
+        match self {
+            Engine::Rocks(db) => Checkpoint::new(db)?.create_checkpoint(to),
+            // Its disk is copied as a whole.
+            Engine::Model(_) => Ok(()),
+        }
+    }
+
     /// Drops the files that have nothing but keys in `[from, to)`, which are deleted already or are deleted next.
     pub(crate) fn delete_file_in_range_cf<K: AsRef<[u8]>>(
         &self,
@@ -168,7 +209,9 @@ impl Engine {
         from: Option<S>,
         to: Option<E>,
     ) {
-        if let (Engine::Rocks(db), Family::Rocks(family)) = (self, family) {
+        if let (Engine::Rocks(db), Family::Rocks(family)) = (self, family)
+            && !db.is_unmerged()
+        {
             db.compact_range_cf(family, from, to);
         }
     }
@@ -197,14 +240,11 @@ impl Engine {
         }
     }
 
-    pub(crate) fn raw_iterator_cf(&self, family: Family<'_>) -> RawIterator<'_> {
-        self.raw_iterator_cf_opt(family, ReadOptions::default())
-    }
-
     pub(crate) fn raw_iterator_cf_opt<'a>(&'a self, family: Family<'_>, options: ReadOptions<'a>) -> RawIterator<'a> {
         match (self, family) {
             (Engine::Rocks(db), Family::Rocks(family)) => {
-                RawIterator::Rocks(db.raw_iterator_cf_opt(family, options.rocks()))
+                let around = options.around();
+                RawIterator::Rocks(Around::new(db.raw_iterator_cf_opt(family, options.rocks()), around))
             }
             (Engine::Model(model), Family::Model(at)) => RawIterator::Model(match options.snapshot() {
                 Some(Snapshot::Model(families)) => families.iterate(at, options.into_bounds()),
@@ -228,14 +268,11 @@ impl Engine {
 }
 
 impl Snapshot<'_> {
-    pub(crate) fn raw_iterator_cf(&self, family: Family<'_>) -> RawIterator<'_> {
-        self.raw_iterator_cf_opt(family, ReadOptions::default())
-    }
-
     pub(crate) fn raw_iterator_cf_opt<'a>(&'a self, family: Family<'_>, options: ReadOptions<'a>) -> RawIterator<'a> {
         match (self, family) {
             (Snapshot::Rocks(snapshot), Family::Rocks(family)) => {
-                RawIterator::Rocks(snapshot.raw_iterator_cf_opt(family, options.rocks()))
+                let around = options.around();
+                RawIterator::Rocks(Around::new(snapshot.raw_iterator_cf_opt(family, options.rocks()), around))
             }
             (Snapshot::Model(families), Family::Model(at)) => {
                 RawIterator::Model(families.iterate(at, options.into_bounds()))

@@ -1,8 +1,12 @@
 //! Why the store could not do what was asked.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use firetower_model::{ShapeId, Timestamp};
+use rocksdb::ErrorKind;
+
+use crate::check::file_of;
 
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +18,54 @@ pub enum Error {
         path: PathBuf,
         /// What RocksDB said.
         source: rocksdb::Error,
+    },
+    /// The directory is damaged.
+    #[error(
+        "store at {path} is damaged{}: {what}; `firetower store check --data {path}` says what that costs; \
+         `firetower store restore` brings a copy back into an empty directory, or move this one away to begin with none: \
+         its parents count the loss",
+        if file.is_empty() { String::new() } else { format!(" in {file}") },
+        path = path.display()
+    )]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// The file, or empty if it is not known.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Another process has the directory open.
+    #[error("store at {} is open in another process", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A copy was to be made, or brought back, where something is already.
+    #[error("{} is not empty: a copy goes only where nothing is", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A copy is damaged.
+    #[error("the copy at {path} has {faults} faults: `firetower store check --data {path}` lists them", path = path.display())]
+    DamagedCopy {
+        /// The directory.
+        path: PathBuf,
+        /// How many.
+        faults: u64,
+    },
+    /// Bringing a copy back was broken off.
+    #[error("restoring a copy into {} was broken off: empty it, and run `firetower store restore` again", path.display())]
+    HalfRestored {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory has gone back to an earlier state.
+    #[error("store at {} has gone back to an earlier state: it begins a new life when it is opened again", path.display())]
+    WentBack {
+        /// The directory.
+        path: PathBuf,
     },
     /// The directory has no store.
     #[error("no store at {}", path.display())]
@@ -38,6 +90,16 @@ pub enum Error {
         found: u32,
         /// The newest known.
         known: u32,
+    },
+    /// The directory's files cannot be reached.
+    #[error("{step} {}", path.display())]
+    Files {
+        /// What was being done.
+        step: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
     },
     /// RocksDB failed.
     #[error("{step}")]
@@ -94,6 +156,30 @@ impl Error {
     /// Names a value that does not read back.
     pub(crate) fn corrupt(what: &'static str, key: &[u8]) -> Error {
         Error::Corrupt { what, key: key.iter().map(|byte| format!("{byte:02x}")).collect() }
+    }
+
+    /// Says why RocksDB cannot open `path`.
+    pub(crate) fn opening(path: &Path, source: rocksdb::Error) -> Error {
+        let (path, text) = (path.to_owned(), source.as_ref());
+        if text.contains("lock hold by current process") || text.contains("While lock file") {
+            return Error::InUse { path };
+        }
+        let is_missing = text.contains("No such file or directory");
+        if source.kind() == ErrorKind::Corruption || is_missing {
+            return Error::Damaged { path, file: file_of(text), what: text.to_owned() };
+        }
+        Error::Open { path, source }
+    }
+
+    /// Says the same of what failed while what is in `path` was read.
+    pub(crate) fn of_opening(self, path: &Path) -> Error {
+        match self {
+            Error::Rocks { source, .. } => Error::opening(path, source),
+            Error::Corrupt { .. } => {
+                Error::Damaged { path: path.to_owned(), file: String::new(), what: self.to_string() }
+            }
+            other => other,
+        }
     }
 
     /// Makes a function that names the step at which RocksDB failed.

@@ -4,17 +4,25 @@
 //! durable together goes into one [`Batch`]. See `FORMAT.md` for keys and values.
 
 mod analyze;
+mod backup;
+mod check;
 mod database;
+mod disk;
 mod engine;
 mod error;
 mod hostile;
+mod life;
 mod raw;
 mod tiers;
 mod tree;
+mod unreadable;
 mod usage;
 
 pub use analyze::{Analysis, Cardinality, LabelCount, PairCount, TargetCount, TierExtent};
+pub use backup::Copied;
+pub use check::{CheckFault, Checked, check};
 pub use database::{Batch, DataDirectory, Memory, Options, Store};
+pub use disk::{DiskState, Trouble, is_writable};
 pub use engine::ModelDisk;
 pub use error::Error;
 #[doc(hidden)]

@@ -24,7 +24,7 @@ mod posting;
 mod predict;
 mod residual;
 mod restore;
-mod row;
+pub(crate) mod row;
 mod rows;
 pub(crate) mod select;
 pub(crate) mod settle;
@@ -36,12 +36,13 @@ mod uses;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::database::Store;
 use crate::engine::{Engine, WriteBatch};
 use crate::error::Error;
+use crate::unreadable::Holes;
 
 pub use appender::{Appended, Appender, LastRow};
 pub(crate) use gate::Touched;
@@ -75,9 +76,14 @@ pub(crate) struct Counters {
     /// Loose samples older than what is kept.
     pub(crate) refused: AtomicU64,
     pub(crate) merged: AtomicU64,
-    /// Dropped buckets of raw samples, 5m and 1h spans; by age and for their bytes.
-    pub(crate) dropped: [[AtomicU64; 2]; 3],
+    /// Samples for which there was no room.
+    given_up: AtomicU64,
+    /// Dropped buckets of raw samples, 5m and 1h spans; by age, for their bytes, and because the disk was full.
+    pub(crate) dropped: [[AtomicU64; 3]; 3],
     active: AtomicI64,
+    pub(crate) unreadable: Holes,
+    /// Everything that was written so far is synced.
+    pub(crate) is_synced: AtomicBool,
 }
 
 /// What the raw tier has taken and holds.
@@ -99,6 +105,12 @@ pub struct StoreStats {
     pub samples_refused: u64,
     /// Samples left out of answers because another pair with equal final labels had one at the same moment.
     pub duplicates_merged: u64,
+    /// Samples that were given up because there was no room on the disk.
+    pub samples_given_up: u64,
+    /// How often something was left out because it lies in a damaged part of a file.
+    pub unreadable_reads: u64,
+    /// Damaged parts of files that are known.
+    pub damaged_places: u64,
 }
 
 impl Raw {
@@ -141,7 +153,15 @@ impl Store {
             shapes: shapes as u64,
             samples_refused: counters.refused.load(Ordering::Relaxed),
             duplicates_merged: counters.merged.load(Ordering::Relaxed),
+            samples_given_up: counters.given_up.load(Ordering::Relaxed),
+            unreadable_reads: counters.unreadable.passed(),
+            damaged_places: counters.unreadable.places(),
         }
+    }
+
+    /// Counts samples that were given up because there was no room on the disk.
+    pub fn count_given_up(&self, samples: u64) {
+        self.raw.counters.given_up.fetch_add(samples, Ordering::Relaxed);
     }
 
     /// Returns the first bucket that may have rows.

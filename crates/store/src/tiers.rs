@@ -6,6 +6,7 @@
 //! samples go.
 
 mod block;
+mod check;
 mod decimal;
 mod field;
 mod make;
@@ -19,6 +20,7 @@ mod values;
 use firetower_model::SpanTier;
 
 pub(crate) use block::read_span_block;
+pub(crate) use check::check_spans;
 pub(crate) use make::{SpanWriters, spans_bytes};
 pub use retire::{Cutoffs, Retire};
 

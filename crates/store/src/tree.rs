@@ -4,6 +4,7 @@
 //! commits its batch; a caller whose commit fails ends the process.
 
 pub(crate) mod applied;
+mod check;
 mod codec;
 pub(crate) mod dictionary;
 pub(crate) mod health;
@@ -15,10 +16,15 @@ mod recent;
 pub(crate) mod rows;
 pub(crate) mod windows;
 
+pub(crate) use check::check_entry;
+pub(crate) use outbox::forget_outbox;
+pub(crate) use windows::end_windows;
+
 use std::sync::{Mutex, RwLock};
 
 use rocksdb::PrefixRange;
 
+use crate::database::Store;
 use crate::engine::{Engine, ReadOptions};
 use crate::error::Error;
 use crate::tree::dictionary::Dictionary;
@@ -65,6 +71,18 @@ fn scan<'a>(db: &'a Engine, name: &'static str, prefix: &[u8]) -> impl Iterator<
     let mut options = ReadOptions::default();
     options.set_iterate_range(PrefixRange(prefix));
     let pairs = db.pairs_cf(db.family(name), options);
+    pairs.map(|pair| pair.map_err(Error::at("read a table of the tree")))
+}
+
+/// The same around what is damaged.
+fn scan_around<'a>(
+    store: &'a Store,
+    name: &'static str,
+    prefix: &[u8],
+) -> impl Iterator<Item = Result<Pair, Error>> + 'a {
+    let mut options = store.reading();
+    options.set_iterate_range(PrefixRange(prefix));
+    let pairs = store.db.pairs_cf(store.family(name), options);
     pairs.map(|pair| pair.map_err(Error::at("read a table of the tree")))
 }
 

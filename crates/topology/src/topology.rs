@@ -166,6 +166,8 @@ pub struct Retention {
     pub one_hour: Duration,
     /// Most bytes on the disk of one monitor; 0 for any number.
     pub bytes: u64,
+    /// Bytes that stay free on that disk, if not as usual.
+    pub free: Option<u64>,
 }
 
 impl Default for Retention {
@@ -176,6 +178,7 @@ impl Default for Retention {
             five_minutes: Duration::from_secs(7 * DAY),
             one_hour: Duration::from_secs(90 * DAY),
             bytes: 0,
+            free: None,
         }
     }
 }

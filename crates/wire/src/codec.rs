@@ -118,6 +118,7 @@ pub(crate) fn drop_reason_to_proto(reason: DropReason) -> proto::DropReason {
         DropReason::IncarnationLost => proto::DropReason::IncarnationLost,
         DropReason::ParentLost => proto::DropReason::ParentLost,
         DropReason::UnknownKind => proto::DropReason::UnknownKind,
+        DropReason::DiskFull => proto::DropReason::DiskFull,
         DropReason::Other => proto::DropReason::Unspecified,
     }
 }
@@ -130,6 +131,7 @@ pub(crate) fn drop_reason_from_proto(reason: i32) -> DropReason {
         Ok(proto::DropReason::IncarnationLost) => DropReason::IncarnationLost,
         Ok(proto::DropReason::ParentLost) => DropReason::ParentLost,
         Ok(proto::DropReason::UnknownKind) => DropReason::UnknownKind,
+        Ok(proto::DropReason::DiskFull) => DropReason::DiskFull,
         Ok(proto::DropReason::Unspecified) | Err(_) => DropReason::Other,
     }
 }

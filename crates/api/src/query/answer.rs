@@ -5,7 +5,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::selector::Selector;
 use crate::error::Error;
-use crate::json::{write_labels, write_time, write_value};
+use crate::json::{DAMAGED, write_labels, write_time, write_value};
 
 /// How large an answer may be.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +82,7 @@ impl Writer<'_> {
         let Question { selector, at, limits } = self.question;
         let kind = if selector.range.is_some() { "matrix" } else { "vector" };
         self.text = format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":["#);
+        let left_out = select.left_out();
         let mut held: Vec<Series> = Vec::new();
         let (mut series_count, mut samples_count) = (0, 0);
         for batch in select.select(&selector.matchers, selector.samples_range(*at)).map_err(unavailable)? {
@@ -103,7 +104,11 @@ impl Writer<'_> {
         }
         held.sort_by(|a, b| a.labels.cmp(&b.labels));
         self.write_all(held)?;
-        self.text.push_str("]}}");
+        self.text.push_str("]}");
+        if select.left_out() != left_out {
+            self.text.push_str(DAMAGED);
+        }
+        self.text.push('}');
         Ok(std::mem::take(&mut self.text))
     }
 

@@ -2,7 +2,7 @@
 
 use firetower_model::{SpanTier, Timestamp};
 
-use crate::database::{Store, read_once};
+use crate::database::Store;
 use crate::error::Error;
 use crate::raw::block::Block;
 use crate::raw::buckets::{SAMPLE_FAMILIES, buckets_in};
@@ -49,7 +49,11 @@ impl Store {
     fn extent(&self, tier: &'static str, families: &[&'static str]) -> Result<TierExtent, Error> {
         let mut found: Vec<Bucket> = Vec::new();
         for family in families {
-            found.extend(buckets_in(self.db.raw_iterator_cf(self.family(family)), Bucket::MIN, Bucket::MAX)?);
+            found.extend(buckets_in(
+                self.db.raw_iterator_cf_opt(self.family(family), self.reading()),
+                Bucket::MIN,
+                Bucket::MAX,
+            )?);
         }
         found.sort_unstable();
         found.dedup();
@@ -62,7 +66,7 @@ impl Store {
 
     /// Returns how many samples the settled blocks have, and their bytes.
     fn settled_samples(&self) -> Result<(u64, u64), Error> {
-        let mut blocks = self.db.raw_iterator_cf_opt(self.family("raw_blocks"), read_once());
+        let mut blocks = self.db.raw_iterator_cf_opt(self.family("raw_blocks"), self.reading_once());
         blocks.seek_to_first();
         let (mut samples, mut bytes) = (0, 0);
         while let Some((key, value)) = blocks.item() {

@@ -1,5 +1,6 @@
 //! Writes that become visible together.
 
+use crate::check::SYNCED_MARK;
 use crate::engine::Family;
 use crate::engine::model::Write;
 
@@ -33,6 +34,11 @@ impl WriteBatch {
                 self.model.push(Write::DeleteRange(at, from.as_ref().into(), to.as_ref().into()));
             }
         }
+    }
+
+    /// Notes that all that was written before this is synced.
+    pub(crate) fn mark_synced(&mut self) {
+        self.rocks.put_log_data(SYNCED_MARK);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

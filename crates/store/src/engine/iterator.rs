@@ -1,9 +1,11 @@
 //! Reading in the order of keys.
 
-use rocksdb::{DB, DBRawIteratorWithThreadMode, IterateBounds};
+use rocksdb::IterateBounds;
 
+use crate::engine::around::Around;
 use crate::engine::model::{Bounds, ModelIterator};
 use crate::engine::{Error, Snapshot};
+use crate::unreadable::Holes;
 
 /// How to read.
 #[derive(Default)]
@@ -11,12 +13,18 @@ pub(crate) struct ReadOptions<'a> {
     bounds: Bounds,
     snapshot: Option<&'a Snapshot<'a>>,
     skips_cache: bool,
+    around: Option<&'a Holes>,
 }
 
 impl<'a> ReadOptions<'a> {
     /// What is read takes no room from what is read again and again.
     pub(crate) fn skip_cache(&mut self) {
         self.skips_cache = true;
+    }
+
+    /// What cannot be read is passed over, and noted in `holes`.
+    pub(crate) fn read_around(&mut self, holes: &'a Holes) {
+        self.around = Some(holes);
     }
 
     pub(crate) fn set_snapshot(&mut self, snapshot: &'a Snapshot<'a>) {
@@ -39,6 +47,10 @@ impl<'a> ReadOptions<'a> {
 
     pub(super) fn snapshot(&self) -> Option<&'a Snapshot<'a>> {
         self.snapshot
+    }
+
+    pub(super) fn around(&self) -> Option<&'a Holes> {
+        self.around
     }
 
     pub(super) fn into_bounds(self) -> Bounds {
@@ -65,7 +77,7 @@ impl<'a> ReadOptions<'a> {
 
 /// A place among the keys of a family, as they were when it was made.
 pub(crate) enum RawIterator<'a> {
-    Rocks(DBRawIteratorWithThreadMode<'a, DB>),
+    Rocks(Around<'a>),
     Model(ModelIterator),
 }
 
@@ -139,6 +151,14 @@ impl RawIterator<'_> {
         match self {
             RawIterator::Rocks(entries) => entries.item(),
             RawIterator::Model(entries) => entries.item(),
+        }
+    }
+
+    /// Returns how many places were passed over because they could not be read.
+    pub(crate) fn holes(&self) -> u64 {
+        match self {
+            RawIterator::Rocks(entries) => entries.holes(),
+            RawIterator::Model(_) => 0,
         }
     }
 

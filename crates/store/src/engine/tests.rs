@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// Does `steps` and returns what was seen on the way.
 fn trace(store: &Store, steps: &[Step]) -> Vec<String> {
     let (db, family) = (&store.db, store.family("windows"));
-    let mut entries = db.raw_iterator_cf(family);
+    let mut entries = db.raw_iterator_cf_opt(family, ReadOptions::default());
     let mut seen = Vec::new();
     for step in steps {
         match step {

@@ -248,6 +248,11 @@ impl<'a> Block<'a> {
         self.metrics.last().map(|entry| entry.metric)
     }
 
+    /// Returns its metrics, in order.
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = MetricId> {
+        self.metrics.iter().map(|entry| entry.metric)
+    }
+
     /// Returns how many samples all its metrics and targets have. `None` if it is damaged.
     pub(crate) fn samples(&self) -> Option<u64> {
         let of_pattern = |(pattern, _): &(u32, i64)| Reader(self.patterns.get(*pattern as usize)?).varint();

@@ -43,7 +43,7 @@ pub(crate) fn find_block<'a>(
 impl Store {
     /// Returns the first bucket from `first` on in which `family` has anything.
     pub(crate) fn first_bucket(&self, family: &'static str, first: Bucket) -> Result<Option<Bucket>, Error> {
-        let mut entries = self.db.raw_iterator_cf(self.family(family));
+        let mut entries = self.db.raw_iterator_cf_opt(self.family(family), self.reading());
         entries.seek(first.to_bytes());
         entries.status().map_err(Error::at("find buckets"))?;
         Ok(entries.key().and_then(Bucket::of_key))

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use firetower_model::{MetricId, Sample, TargetId, TimeRange};
 
 use crate::database::{Batch, Store};
-use crate::engine::ReadOptions;
 use crate::error::Error;
 use crate::raw::key::{Bucket, loose_key, read_loose_key};
 
@@ -62,7 +61,7 @@ impl Store {
     /// Returns the loose samples inside `range` that are in no block, and those of the bucket being settled: by bucket, then metric, target and time.
     pub fn loose(&self, range: TimeRange) -> impl Iterator<Item = Result<LooseSample, Error>> {
         let buckets = self.raw.length.buckets(range).unwrap_or((Bucket(1), Bucket(0)));
-        let mut options = ReadOptions::default();
+        let mut options = self.reading();
         options.set_iterate_lower_bound(buckets.0.to_bytes());
         if buckets.1 < Bucket(i32::MAX) {
             options.set_iterate_upper_bound(buckets.1.next().to_bytes());

@@ -6,12 +6,12 @@ use std::collections::hash_map::Entry;
 use firetower_model::sample::STALE_BITS;
 use firetower_model::{TargetId, Timestamp};
 
-use crate::database::{Store, read_once};
+use crate::database::Store;
 use crate::engine::RawIterator;
 use crate::error::Error;
 use crate::raw::appender::{Appender, Last};
 use crate::raw::key::{Bucket, read_row_key, row_key};
-use crate::raw::row::{RowState, is_keyframe};
+use crate::raw::row::{KEYFRAME_EVERY, RowState, is_keyframe};
 
 impl Store {
     /// Returns the writer of scrapes, which goes on from each target's last row.
@@ -20,7 +20,7 @@ impl Store {
     /// If the rows not yet settled cannot be read.
     pub fn appender(&self) -> Result<Appender, Error> {
         let mut targets = HashMap::new();
-        let mut options = read_once();
+        let mut options = self.reading_once();
         options.set_iterate_lower_bound(self.first_unsettled().to_bytes());
         let mut rows = self.db.raw_iterator_cf_opt(self.family("raw_rows"), options);
         rows.seek_to_last();
@@ -51,13 +51,25 @@ fn read_last(rows: &mut RawIterator<'_>, bucket: Bucket, target: TargetId, at: T
     while rows.value().is_some_and(|row| !is_keyframe(row)) {
         rows.prev();
     }
-    let mut state = RowState::default();
     let last_key = row_key(bucket, target, at);
+    if rows.holes() > 0 {
+        rows.seek(row_key(bucket, target, Timestamp::MIN));
+    }
+    let (mut state, mut holes) = (RowState::default(), rows.holes());
     loop {
-        let Some((key, row)) = rows.item() else { return Err(Error::corrupt("row", &last_key)) };
-        state.read(row).ok_or_else(|| Error::corrupt("row", key))?;
-        if key == last_key {
-            break;
+        let Some((key, row)) = rows.item().filter(|(key, _)| *key <= last_key.as_slice()) else {
+            // It could not be read: the next row is a keyframe, as after one without values.
+            return Ok(Last { at, bucket, shape: state.shape, link: KEYFRAME_EVERY, live: 0, values: Vec::new() });
+        };
+        if std::mem::replace(&mut holes, rows.holes()) != holes {
+            state.restart();
+        }
+        let waits = holes > 0 && state.needs_keyframe() && !is_keyframe(row);
+        if !waits {
+            state.read(row).ok_or_else(|| Error::corrupt("row", key))?;
+            if key == last_key {
+                break;
+            }
         }
         rows.next();
     }

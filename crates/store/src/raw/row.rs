@@ -128,6 +128,8 @@ fn ones(words: &[u64]) -> impl Iterator<Item = usize> {
 #[derive(Default)]
 pub(crate) struct RowState {
     link: u8,
+    /// A keyframe was read, and every row since: another may follow.
+    is_started: bool,
     pub(crate) shape: ShapeId,
     /// [`STALE`] for columns without a value.
     pub(crate) values: Vec<f64>,
@@ -153,6 +155,16 @@ impl RowState {
         self.link
     }
 
+    /// Forgets what was read: the next row that can be is a keyframe.
+    pub(crate) fn restart(&mut self) {
+        self.is_started = false;
+    }
+
+    /// Tells whether only a keyframe can be read next.
+    pub(crate) fn needs_keyframe(&self) -> bool {
+        !self.is_started
+    }
+
     /// Reads the next row of the same target.
     ///
     /// Returns `None` if the bytes are no row, or not the one that follows.
@@ -167,12 +179,12 @@ impl RowState {
         if link == 0 {
             self.read_keyframe(&mut from)?;
         } else {
-            if link != self.link + 1 {
+            if link != self.link + 1 || !self.is_started {
                 return None;
             }
             self.read_changes(&mut from, head & GAPS != 0)?;
         }
-        self.link = link;
+        (self.link, self.is_started) = (link, true);
         from.0.is_empty().then_some(())
     }
 

@@ -2,7 +2,7 @@
 
 use firetower_model::{ShapeId, TargetId, TimeRange, Timestamp};
 
-use crate::database::{Store, read_once};
+use crate::database::Store;
 use crate::engine::{RawIterator, ReadOptions};
 use crate::error::Error;
 use crate::raw::key::{Bucket, BucketLength, read_row_key, row_key};
@@ -32,6 +32,8 @@ pub struct ScrapeRows<'a> {
     /// The bucket read now; `None` at the end.
     bucket: Option<Bucket>,
     state: RowState,
+    /// How many places had been passed over when the last row was read.
+    holes: u64,
 }
 
 impl Store {
@@ -42,7 +44,7 @@ impl Store {
     /// # Errors
     /// If they cannot be read.
     pub fn rows(&self, target: TargetId, range: TimeRange) -> Result<ScrapeRows<'_>, Error> {
-        let mut rows = ScrapeRows::new(self, read_once(), self.first_unsettled());
+        let mut rows = ScrapeRows::new(self, self.reading_once(), self.first_unsettled());
         rows.restart(target, range)?;
         Ok(rows)
     }
@@ -63,12 +65,14 @@ impl<'a> ScrapeRows<'a> {
             range,
             bucket: None,
             state: RowState::default(),
+            holes: 0,
         }
     }
 
     /// Starts anew with another target or range.
     pub(crate) fn restart(&mut self, target: TargetId, range: TimeRange) -> Result<(), Error> {
         (self.target, self.range) = (target, range);
+        self.state.restart();
         let Some((first, _)) = self.length.buckets(range) else {
             self.bucket = None;
             return Ok(());
@@ -82,6 +86,10 @@ impl<'a> ScrapeRows<'a> {
         }
         while self.entries.value().is_some_and(|row| !is_keyframe(row)) {
             self.entries.prev();
+        }
+        if self.here()?.is_none_or(|(bucket, found, _)| (bucket, found) != (first, target)) {
+            // The keyframe could not be read.
+            return self.find_bucket(first);
         }
         self.bucket = Some(first);
         Ok(())
@@ -98,11 +106,9 @@ impl<'a> ScrapeRows<'a> {
                     if at >= self.range.end {
                         break;
                     }
-                    if let Some((key, row)) = self.entries.item() {
-                        self.state.read(row).ok_or_else(|| Error::corrupt("row", key))?;
-                    }
+                    let is_read = self.read_row()?;
                     self.entries.next();
-                    if at >= self.range.start {
+                    if is_read && at >= self.range.start {
                         let state = &self.state;
                         return Ok(Some(ScrapeRow {
                             at,
@@ -120,6 +126,19 @@ impl<'a> ScrapeRows<'a> {
         }
         self.bucket = None;
         Ok(None)
+    }
+
+    /// Reads the row that it stands at; returns whether it could: rows after a hole wait for their next keyframe.
+    fn read_row(&mut self) -> Result<bool, Error> {
+        let Some((key, row)) = self.entries.item() else { return Ok(false) };
+        if std::mem::replace(&mut self.holes, self.entries.holes()) != self.holes {
+            self.state.restart();
+        }
+        if self.holes > 0 && self.state.needs_keyframe() && !is_keyframe(row) {
+            return Ok(false);
+        }
+        self.state.read(row).ok_or_else(|| Error::corrupt("row", key))?;
+        Ok(true)
     }
 
     /// Goes to the target's first row in `from` or later.

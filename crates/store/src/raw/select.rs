@@ -6,7 +6,7 @@ use firetower_model::sample::STALE_BITS;
 use firetower_model::{Labels, Matcher, STALE, Sample, Select, Series, TargetId, TimeRange, Timestamp};
 
 use crate::database::Store;
-use crate::engine::{Pinned, RawIterator, ReadOptions, Snapshot};
+use crate::engine::{RawIterator, Snapshot};
 use crate::error::Error;
 use crate::raw::block::Block;
 use crate::raw::buckets::{buckets_in, find_block};
@@ -14,6 +14,7 @@ use crate::raw::candidates::{Candidate, candidates};
 use crate::raw::key::{Bucket, Group, block_key, loose_key, read_loose_key};
 use crate::raw::loose::read_loose_value;
 use crate::raw::rows::ScrapeRows;
+use crate::unreadable::Value;
 
 /// How many (target, metric) pairs are read at once.
 const SLICE_PAIRS: usize = 256;
@@ -28,6 +29,10 @@ impl Select for Store {
     ) -> Result<impl Iterator<Item = Result<Vec<Series>, Error>>, Error> {
         let reader = Reader::new(self, range)?;
         Ok(in_slices(reader.candidates(matchers), move |pairs| reader.read(pairs)))
+    }
+
+    fn left_out(&self) -> u64 {
+        self.raw.counters.unreadable.passed()
     }
 }
 
@@ -110,7 +115,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn entries(&self, family: &'static str) -> RawIterator<'_> {
-        self.snapshot.raw_iterator_cf(self.store.family(family))
+        self.snapshot.raw_iterator_cf_opt(self.store.family(family), self.store.reading())
     }
 
     fn read(&self, pairs: &[Candidate]) -> Result<Vec<Series>, Error> {
@@ -157,9 +162,10 @@ impl<'a> Reader<'a> {
         series
     }
 
-    /// Returns the value under `key`.
-    pub(crate) fn get(&self, family: &'static str, key: &[u8]) -> Result<Option<Pinned<'_>>, Error> {
-        self.snapshot.get_pinned_cf(self.store.family(family), key).map_err(Error::at("read a block"))
+    /// Returns the value under `key`; one that cannot be read is noted and left out.
+    pub(crate) fn get(&self, family: &'static str, key: &[u8]) -> Result<Value, Error> {
+        let found = self.snapshot.get_pinned_cf(self.store.family(family), key);
+        self.store.noted(found.map(|found| found.map(|value| value.to_vec())), "read a block")
     }
 
     /// Reads what the blocks of `buckets`, in order, have of `pairs`.
@@ -215,7 +221,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn read_rows(&self, pairs: &[Candidate], found: &mut [Found]) -> Result<(), Error> {
         let mut order: Vec<usize> = (0..pairs.len()).collect();
         order.sort_by_key(|at| (pairs[*at].target, pairs[*at].metric));
-        let mut options = ReadOptions::default();
+        let mut options = self.store.reading();
         options.set_snapshot(&self.snapshot);
         let mut rows = ScrapeRows::new(self.store, options, self.unsettled);
         for chunk in order.chunk_by(|a, b| pairs[*a].target == pairs[*b].target) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use firetower_model::{MetricId, SpanTier, TargetId, Timestamp};
 
-use crate::database::{Store, read_once};
+use crate::database::Store;
 use crate::engine::{ReadOptions, WriteBatch};
 use crate::error::Error;
 use crate::raw::block::{BlockWriter, MetricColumns, Patterns};
@@ -172,7 +172,7 @@ impl Settle {
 
     fn find_groups(&self) -> Result<VecDeque<(Group, LoosePairs)>, Error> {
         let mut groups: BTreeMap<Group, LoosePairs> = BTreeMap::new();
-        let mut rows = self.store.db.raw_iterator_cf_opt(self.store.family("raw_rows"), read_once());
+        let mut rows = self.store.db.raw_iterator_cf_opt(self.store.family("raw_rows"), self.store.reading_once());
         rows.seek(self.bucket.to_bytes());
         while let Some(key) = rows.key() {
             let (bucket, target, _) = read_row_key(key).ok_or_else(|| Error::corrupt("row", key))?;
@@ -185,7 +185,7 @@ impl Settle {
             rows.seek(row_key(bucket, TargetId(after), Timestamp::MIN));
         }
         rows.status().map_err(Error::at("find targets to settle"))?;
-        let mut loose = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), read_once());
+        let mut loose = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), self.store.reading_once());
         loose.seek(self.bucket.to_bytes());
         while let Some(key) = loose.key() {
             let (bucket, metric, target, _) = read_loose_key(key).ok_or_else(|| Error::corrupt("loose sample", key))?;
@@ -280,7 +280,7 @@ impl Settle {
     /// Returns the loose samples of a series, in time order.
     fn read_loose(&self, metric: MetricId, target: TargetId) -> Result<Vec<(i64, f64)>, Error> {
         let mut found = Vec::new();
-        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), read_once());
+        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), self.store.reading_once());
         entries.seek(loose_key(self.bucket, metric, target, Timestamp::MIN));
         while let Some((key, value)) = entries.item() {
             let corrupt = || Error::corrupt("loose sample", key);

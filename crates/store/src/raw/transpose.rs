@@ -6,7 +6,7 @@ use std::sync::Arc;
 use firetower_model::sample::STALE_BITS;
 use firetower_model::{MetricId, STALE, ShapeId, TargetId, Timestamp};
 
-use crate::database::{Store, read_once};
+use crate::database::Store;
 use crate::engine::RawIterator;
 use crate::error::Error;
 use crate::raw::key::{Bucket, Group, read_row_key, row_key};
@@ -111,9 +111,18 @@ impl TargetColumns {
         let mut shape = None;
         let mut places: Vec<(usize, usize)> = Vec::new();
         let mut entries = entries(store, bucket, target, target);
+        let mut holes = 0;
         while let Some((key, row)) = entries.item() {
             let corrupt = || Error::corrupt("row", key);
             let (_, _, at) = read_row_key(key).ok_or_else(corrupt)?;
+            if std::mem::replace(&mut holes, entries.holes()) != holes {
+                state.restart();
+            }
+            if holes > 0 && state.needs_keyframe() && !is_keyframe(row) {
+                // What it builds on could not be read.
+                entries.next();
+                continue;
+            }
             state.read(row).ok_or_else(corrupt)?;
             if shape.replace(state.shape) != Some(state.shape) {
                 let metrics = metrics(store, state.shape)?;
@@ -140,7 +149,7 @@ impl TargetColumns {
 
 /// Returns the rows of the targets from `first` to `last`, both inclusive, in `bucket`.
 fn entries(store: &Store, bucket: Bucket, first: TargetId, last: TargetId) -> RawIterator<'_> {
-    let mut options = read_once();
+    let mut options = store.reading_once();
     options.set_iterate_lower_bound(row_key(bucket, first, Timestamp::MIN));
     let after = match (last.0.checked_add(1), bucket.checked_next()) {
         (Some(after), _) => Some(row_key(bucket, TargetId(after), Timestamp::MIN)),

@@ -11,7 +11,7 @@ use super::block::{Place, SpanBlock};
 use super::make::{ROW_TIMES, SpanWriters};
 use super::timing::RowTimes;
 use super::{family, step_ms};
-use crate::database::{FAMILIES, Store, read_once};
+use crate::database::{FAMILIES, Store};
 use crate::engine::WriteBatch;
 use crate::error::Error;
 use crate::raw::block::Block;
@@ -39,6 +39,8 @@ pub struct Cutoffs {
 enum Reason {
     Age,
     Bytes,
+    /// There is too little room on the disk.
+    Space,
 }
 
 /// The dropping of old buckets, in steps of bounded time.
@@ -82,6 +84,20 @@ impl Store {
         if bytes <= bytes_max {
             return Ok(None);
         }
+        self.retire_oldest(Reason::Bytes)
+    }
+
+    /// Begins to drop the oldest settled bucket if less of the disk is free than is to stay free.
+    ///
+    /// In the order of [`Store::retire_for_bytes`]: frames that parents have not acknowledged are never among them.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or the disk cannot be asked.
+    pub fn retire_for_space(&self) -> Result<Option<Retire>, Error> {
+        if self.missing_bytes()? == 0 { Ok(None) } else { self.retire_oldest(Reason::Space) }
+    }
+
+    fn retire_oldest(&self, reason: Reason) -> Result<Option<Retire>, Error> {
         let Some(newest) = self.raw.gate.settled() else { return Ok(None) };
         for (at, family) in ["raw_blocks", "spans_5m", "spans_1h"].into_iter().enumerate() {
             let Some(oldest) = self.first_bucket(family, Bucket::MIN)?.filter(|oldest| *oldest < newest) else {
@@ -92,7 +108,7 @@ impl Store {
             if at == 0 {
                 self.raw.gate.refuse(oldest.next());
             }
-            return Ok(Some(Retire::new(self, Reason::Bytes, first_kept)));
+            return Ok(Some(Retire::new(self, reason, first_kept)));
         }
         Ok(None)
     }
@@ -107,8 +123,9 @@ impl Store {
     pub fn buckets_dropped(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         let tiers = ["raw", SpanTier::FiveMinutes.name(), SpanTier::Hour.name()];
         let dropped = tiers.into_iter().zip(&self.raw.counters.dropped);
-        dropped.flat_map(|(tier, [age, bytes])| {
-            [(tier, "age", age.load(Ordering::Relaxed)), (tier, "bytes", bytes.load(Ordering::Relaxed))]
+        let reasons = ["age", "bytes", "disk_full"];
+        dropped.flat_map(move |(tier, counts)| {
+            reasons.into_iter().zip(counts).map(move |(reason, count)| (tier, reason, count.load(Ordering::Relaxed)))
         })
     }
 }
@@ -161,7 +178,7 @@ impl Retire {
 
     /// Makes the next blocks with late samples again; returns where to go on.
     fn remake(&self, from: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
-        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), read_once());
+        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), self.store.reading_once());
         entries.seek(from);
         let mut batch = WriteBatch::default();
         let mut next = None;
@@ -204,8 +221,8 @@ impl Retire {
         metrics.sort_unstable();
         metrics.dedup();
         let rows_key = block_key(bucket, group, ROW_TIMES);
-        let rows = store.db.get_pinned_cf(store.family(family(SpanTier::FiveMinutes)), rows_key);
-        let rows = rows.map_err(Error::at("read times of rows"))?;
+        let rows_family = store.family(family(SpanTier::FiveMinutes));
+        let rows = store.read_value(rows_family, rows_key, "read times of rows")?.found();
         let rows = RowTimes::read(rows.as_deref(), start, &rows_key)?;
         let mut spans = SpanWriters::again(store, bucket, group, &metrics, rows);
         let kept = self.sample_blocks(bucket, group, &metrics)?;
@@ -238,7 +255,8 @@ impl Retire {
     fn block_metrics(&self, bucket: Bucket, group: Group, metric: MetricId) -> Result<Vec<MetricId>, Error> {
         for tier in SpanTier::ALL {
             let place = Place { step_ms: step_ms(tier), start: self.store.raw.length.start(bucket).as_millis() };
-            let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family(family(tier)), read_once());
+            let mut entries =
+                self.store.db.raw_iterator_cf_opt(self.store.family(family(tier)), self.store.reading_once());
             let Some((first, bytes)) = find_block(&mut entries, (bucket, group, metric))? else { continue };
             let corrupt = || Error::corrupt("spans", &block_key(bucket, group, first));
             let block = SpanBlock::open(bytes, first, place).ok_or_else(corrupt)?;
@@ -257,7 +275,7 @@ impl Retire {
         metrics: &[MetricId],
     ) -> Result<Vec<(MetricId, Vec<u8>)>, Error> {
         let mut found: Vec<(MetricId, Vec<u8>)> = Vec::new();
-        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_blocks"), read_once());
+        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_blocks"), self.store.reading_once());
         for metric in metrics {
             if let Some((first, bytes)) = find_block(&mut entries, (bucket, group, *metric))?
                 && found.last().is_none_or(|known| known.0 != first)
@@ -271,7 +289,7 @@ impl Retire {
     /// Returns the late samples that `group` has of the metrics from `first` to `last`.
     fn late(&self, bucket: Bucket, group: Group, (first, last): (MetricId, MetricId)) -> Result<Late, Error> {
         let mut late = Late::new();
-        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), read_once());
+        let mut entries = self.store.db.raw_iterator_cf_opt(self.store.family("raw_loose"), self.store.reading_once());
         entries.seek(loose_key(bucket, first, group.first(), Timestamp::MIN));
         while let Some((key, value)) = entries.item() {
             let corrupt = || Error::corrupt("loose sample", key);
@@ -337,7 +355,7 @@ impl Retire {
         if first_kept == Bucket::MIN {
             return Ok(0);
         }
-        let entries = self.store.db.raw_iterator_cf(self.store.family(family));
+        let entries = self.store.db.raw_iterator_cf_opt(self.store.family(family), self.store.reading());
         Ok(buckets_in(entries, Bucket::MIN, first_kept.previous())?.len() as u64)
     }
 
@@ -352,7 +370,7 @@ impl Retire {
             let (from, to) = (Bucket::MIN.to_bytes(), first_kept.to_bytes());
             let cf = self.store.family(family);
             self.store.db.delete_file_in_range_cf(cf, from, to).map_err(Error::at("drop old files"))?;
-            if self.reason == Reason::Bytes {
+            if self.reason != Reason::Age {
                 self.store.db.compact_range_cf(cf, Some(from), Some(to));
             }
         }

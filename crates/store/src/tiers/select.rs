@@ -16,6 +16,7 @@ use crate::raw::buckets::find_block;
 use crate::raw::candidates::Candidate;
 use crate::raw::key::{Bucket, Group, block_key};
 use crate::raw::select::{Found, Reader, in_slices, merge};
+use crate::unreadable::Value;
 
 /// Pieces of one series, by bucket and then step.
 type Pieces = BTreeMap<Bucket, Vec<Piece>>;
@@ -34,6 +35,10 @@ impl SelectSpans for Store {
     ) -> Result<impl Iterator<Item = Result<Vec<SpanSeries>, Error>>, Error> {
         let reader = SpanReader::new(self, whole_steps(range, step_ms(tier)), tier)?;
         Ok(in_slices(reader.raw.candidates(matchers), move |pairs| reader.read(pairs)))
+    }
+
+    fn left_out(&self) -> u64 {
+        self.raw.counters.unreadable.passed()
     }
 }
 
@@ -169,14 +174,21 @@ impl<'a> SpanReader<'a> {
             };
             let corrupt = || Error::corrupt("spans", &block_key(bucket, group, first));
             let block = SpanBlock::open(bytes, first, place).ok_or_else(corrupt)?;
-            let rows = match &mut row_times {
-                Some(known) => known,
-                unknown if block.needs_row_times() => unknown.insert(self.row_times(bucket, group, place.start)?),
-                _ => &no_rows,
-            };
             // All that lie in this block; the first is past it if it is in none.
             let last = block.metrics().next_back();
             let count = rest.partition_point(|at| Some(pairs[*at].metric) <= last).max(1);
+            if row_times.is_none() && block.needs_row_times() {
+                row_times = Some(self.row_times(bucket, group, place.start)?);
+            }
+            let rows = match &row_times {
+                Some(None) if block.needs_row_times() => {
+                    // Without its times nothing of it can be told.
+                    rest = &rest[count..];
+                    continue;
+                }
+                Some(Some(known)) => known,
+                _ => &no_rows,
+            };
             let mut here: Vec<_> =
                 rest[..count].iter().map(|at| ((Group::place(pairs[*at].target), pairs[*at].metric), *at)).collect();
             here.sort_unstable();
@@ -190,9 +202,14 @@ impl<'a> SpanReader<'a> {
         Ok(())
     }
 
-    fn row_times(&self, bucket: Bucket, group: Group, start: i64) -> Result<RowTimes, Error> {
+    /// Returns the times of a group's rows; `None` if they cannot be read.
+    fn row_times(&self, bucket: Bucket, group: Group, start: i64) -> Result<Option<RowTimes>, Error> {
         let key = block_key(bucket, group, ROW_TIMES);
-        RowTimes::read(self.raw.get(family(self.tier), &key)?.as_deref(), start, &key)
+        match self.raw.get(family(self.tier), &key)? {
+            Value::Unreadable => Ok(None),
+            Value::Missing => Ok(Some(RowTimes::default())),
+            Value::Found(value) => RowTimes::read(Some(&value), start, &key).map(Some),
+        }
     }
 
     fn add_samples(&self, samples: &[Sample], pieces: &mut Pieces) {

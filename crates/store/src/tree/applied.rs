@@ -244,7 +244,7 @@ fn put_applied(batch: &mut Batch, store: &Store, child: &str, applied: &Applied)
     batch.0.put_cf(store.family(FAMILY), child, value);
 }
 
-fn read_applied(value: &[u8]) -> Option<Applied> {
+pub(super) fn read_applied(value: &[u8]) -> Option<Applied> {
     let mut reader = Reader::new(value);
     let incarnation = Incarnation::from_bytes(reader.array()?);
     let [announced, weight, frames, lost_frames] =

@@ -13,6 +13,9 @@ use crate::error::Error;
 use crate::tree::outbox::record::{Entry, Kind, Totals};
 use crate::tree::ranges::RangeSet;
 
+pub(super) use crate::tree::outbox::record::check_entry;
+pub(crate) use crate::tree::outbox::record::forget_outbox;
+
 /// Frames kept until every parent replica has acknowledged them, with a cursor and an account for each.
 ///
 /// Owned by one task. What it holds in memory runs ahead of the disk until the caller commits its batch;

@@ -9,7 +9,7 @@ use crate::database::{Batch, Store};
 use crate::error::Error;
 use crate::tree::codec::{Reader, decode_window_rows, encode_window_rows, time_key, window_key, window_of_key};
 use crate::tree::recent::Recent;
-use crate::tree::{UNPOISONED, scan};
+use crate::tree::{UNPOISONED, scan_around};
 
 const FAMILY: &str = "partials";
 
@@ -40,8 +40,8 @@ impl Store {
 
     fn kept_revision(&self, window: Window, child: &str) -> Result<Option<Revision>, Error> {
         let key = partial_key(window, child);
-        let found = self.db.get_pinned_cf(self.family(FAMILY), &key).map_err(Error::at("read a partial"))?;
-        let Some(value) = found else { return Ok(None) };
+        let found = self.read_value(self.family(FAMILY), &key, "read a partial")?;
+        let Some(value) = found.found() else { return Ok(None) };
         let revision = Reader::new(&value).varint().ok_or_else(|| Error::corrupt("partial", &key))?;
         Ok(Some(Revision(revision)))
     }
@@ -56,7 +56,7 @@ impl Store {
             let child = std::str::from_utf8(key.get(prefix.len()..)?).ok()?.to_owned();
             Some((child, decode_window_rows(value)?))
         };
-        let pairs = scan(&self.db, FAMILY, &prefix);
+        let pairs = scan_around(self, FAMILY, &prefix);
         pairs
             .map(|pair| pair.and_then(|(key, value)| read(&key, &value).ok_or_else(|| Error::corrupt("partial", &key))))
             .collect()
@@ -69,7 +69,7 @@ impl Store {
     pub fn partial_windows(&self, before: Timestamp) -> Result<BTreeSet<Timestamp>, Error> {
         let end = time_key(before);
         let mut starts = BTreeSet::new();
-        for pair in scan(&self.db, FAMILY, &[]) {
+        for pair in scan_around(self, FAMILY, &[]) {
             let (key, _) = pair?;
             if end.as_slice() <= &*key {
                 break;
@@ -90,7 +90,7 @@ impl Store {
         kept: &BTreeSet<Timestamp>,
     ) -> Result<(), Error> {
         let end = time_key(before);
-        for pair in scan(&self.db, FAMILY, &[]) {
+        for pair in scan_around(self, FAMILY, &[]) {
             let (key, _) = pair?;
             if end.as_slice() <= &*key {
                 break;

@@ -1,5 +1,6 @@
 //! Rows by tier, as primaries and globals keep them.
 
+mod check;
 mod key;
 mod query;
 mod retain;
@@ -19,7 +20,9 @@ use crate::tree::codec::{Reader, put_durations};
 use crate::tree::recent::Recent;
 use crate::tree::rows::key::{Place, Table};
 use crate::tree::{UNPOISONED, scan};
+use crate::unreadable::Value;
 
+pub(super) use crate::tree::rows::check::check_entry;
 pub use crate::tree::rows::query::{RowAnswer, RowQuery, RowSeries, RowValue};
 pub use crate::tree::rows::roll::{ROLL_DELAY, Roll};
 pub use crate::tree::rows::value::TierRow;
@@ -27,6 +30,10 @@ pub use crate::tree::rows::value::TierRow;
 const FAMILY: &str = "rows";
 const NAMES_FAMILY: &str = "row_keys";
 const DATACENTER: u8 = b'd';
+
+/// Above every number that is counted to by writing a window again and again.
+const PUT_AFTER_UNREADABLE: u64 = 1 << 40;
+const READ_HEADER: &str = "read a window's header";
 
 /// How many datacenters a store gives ids to.
 pub const DATACENTERS_MAX: u32 = 1 << 16;
@@ -157,7 +164,7 @@ impl Store {
             epoch: rows.epoch,
             revision: rows.revision,
             watermark: rows.watermark,
-            put: before.as_ref().map_or(1, |before| before.put + 1),
+            put: self.next_put(place, before.as_ref())?,
         };
         if before.is_some_and(|before| header.precedence() <= before.precedence()) {
             return Ok(Put::Stale);
@@ -183,9 +190,23 @@ impl Store {
         }
     }
 
+    /// Returns the number for the next writing of a window after `before`.
+    ///
+    /// If that cannot be read, a number that no writing had: rows of earlier ones must not pass for this one's.
+    fn next_put(&self, place: Place, before: Option<&RowHeader>) -> Result<u64, Error> {
+        let key = place.key(Table::Headers);
+        Ok(match before {
+            Some(before) => before.put + 1,
+            None => match self.read_value(self.family(FAMILY), key, READ_HEADER)? {
+                Value::Unreadable => PUT_AFTER_UNREADABLE,
+                Value::Found(_) | Value::Missing => 1,
+            },
+        })
+    }
+
     fn read_header(&self, place: Place) -> Result<Option<RowHeader>, Error> {
         let key = place.key(Table::Headers);
-        let found = self.db.get_cf(self.family(FAMILY), key).map_err(Error::at("read a window's header"))?;
+        let found = self.read_value(self.family(FAMILY), key, READ_HEADER)?.found();
         let read = |value: Vec<u8>| value::decode_header(&value).ok_or_else(|| Error::corrupt("window's header", &key));
         found.map(read).transpose()
     }
@@ -206,8 +227,8 @@ impl Store {
     pub fn row_durations(&self, datacenter: &str, window: Window) -> Result<Vec<JobDurations>, Error> {
         let Some(place) = self.place_of(RowTier::Window, datacenter, window)? else { return Ok(Vec::new()) };
         let key = place.key(Table::Durations);
-        let found = self.db.get_cf(self.family(FAMILY), key).map_err(Error::at("read a window's durations"))?;
-        let Some(value) = found else { return Ok(Vec::new()) };
+        let found = self.read_value(self.family(FAMILY), key, "read a window's durations")?;
+        let Some(value) = found.found() else { return Ok(Vec::new()) };
         let mut reader = Reader::new(&value);
         reader.durations().ok_or_else(|| Error::corrupt("window's durations", &key))
     }

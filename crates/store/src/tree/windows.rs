@@ -3,9 +3,10 @@
 use firetower_model::{Revision, Timestamp, Window};
 
 use crate::database::{Batch, Store};
+use crate::engine::WriteBatch;
 use crate::error::Error;
 use crate::tree::codec::{Reader, put_varint, time_key, window_key, window_of_key};
-use crate::tree::scan;
+use crate::tree::scan_around;
 
 const FAMILY: &str = "windows";
 
@@ -31,6 +32,15 @@ impl WindowRecord {
     }
 }
 
+/// Counts nothing as pending any more: what was is of an earlier life.
+pub(crate) fn end_windows(store: &Store, batch: &mut WriteBatch) -> Result<(), Error> {
+    for (window, record) in store.open_windows()? {
+        let record = WindowRecord { pending_weight: 0, is_changed: false, ..record };
+        batch.put_cf(store.family(FAMILY), window_key(window), record_value(&record));
+    }
+    Ok(())
+}
+
 impl Store {
     /// Returns what was committed about `window`.
     ///
@@ -38,18 +48,13 @@ impl Store {
     /// If it cannot be read.
     pub fn window_record(&self, window: Window) -> Result<Option<WindowRecord>, Error> {
         let key = window_key(window);
-        let found = self.db.get_cf(self.family(FAMILY), key).map_err(Error::at("read a window's record"))?;
-        found.map(|value| read_record(&key, &value)).transpose()
+        let found = self.read_value(self.family(FAMILY), key, "read a window's record")?;
+        found.found().map(|value| read_record(&key, &value)).transpose()
     }
 
     /// Replaces what is known about `window`.
     pub fn put_window_record(&self, batch: &mut Batch, window: Window, record: &WindowRecord) {
-        let mut value = Vec::with_capacity(16);
-        let counts = [record.revision.0, record.framed_weight, record.pending_weight, record.late];
-        for count in counts.into_iter().chain(record.is_changed.then_some(1)) {
-            put_varint(&mut value, count);
-        }
-        batch.0.put_cf(self.family(FAMILY), window_key(window), value);
+        batch.0.put_cf(self.family(FAMILY), window_key(window), record_value(record));
     }
 
     /// Returns the windows with something that is in no frame yet, oldest first.
@@ -58,7 +63,7 @@ impl Store {
     /// If they cannot be read.
     pub fn open_windows(&self) -> Result<Vec<(Window, WindowRecord)>, Error> {
         let mut open = Vec::new();
-        for pair in scan(&self.db, FAMILY, &[]) {
+        for pair in scan_around(self, FAMILY, &[]) {
             let (key, value) = pair?;
             let window = window_of_key(&key).ok_or_else(|| Error::corrupt("window", &key))?;
             let record = read_record(&key, &value)?;
@@ -76,7 +81,7 @@ impl Store {
     /// If they cannot be read.
     pub fn prune_windows(&self, batch: &mut Batch, before: Timestamp) -> Result<(), Error> {
         let end = time_key(before);
-        for pair in scan(&self.db, FAMILY, &[]) {
+        for pair in scan_around(self, FAMILY, &[]) {
             let (key, value) = pair?;
             if end.as_slice() <= &*key {
                 break;
@@ -89,7 +94,16 @@ impl Store {
     }
 }
 
-fn read_record(key: &[u8], value: &[u8]) -> Result<WindowRecord, Error> {
+fn record_value(record: &WindowRecord) -> Vec<u8> {
+    let mut value = Vec::with_capacity(16);
+    let counts = [record.revision.0, record.framed_weight, record.pending_weight, record.late];
+    for count in counts.into_iter().chain(record.is_changed.then_some(1)) {
+        put_varint(&mut value, count);
+    }
+    value
+}
+
+pub(super) fn read_record(key: &[u8], value: &[u8]) -> Result<WindowRecord, Error> {
     let mut reader = Reader::new(value);
     let mut read = || {
         Some(WindowRecord {

@@ -216,7 +216,7 @@ fn read_rows(walk: &mut Walk<'_>, fields: &Fields<'_>) -> RowBudget {
 fn read_retention(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Retention {
     let ours = Retention::default();
     let Some(node) = fields.get("retention") else { return ours };
-    let fields = Fields::new(walk, node, "retention", &["raw", "5m", "1h", "bytes"], |_| None);
+    let fields = Fields::new(walk, node, "retention", &["raw", "5m", "1h", "bytes", "free"], |_| None);
     let raw = fields.duration(walk, "raw").unwrap_or(ours.raw);
     // A tier that the file leaves out is kept for at least as long as the finer one.
     let five_minutes = fields.duration(walk, "5m").unwrap_or(ours.five_minutes.max(raw));
@@ -226,7 +226,8 @@ fn read_retention(walk: &mut Walk<'_>, fields: &Fields<'_>) -> Retention {
             walk.complain(fields.place_of(key), format!("{key:?} must not be kept for less time than {finer_key:?}"));
         }
     }
-    Retention { raw, five_minutes, one_hour, bytes: fields.size(walk, "bytes").unwrap_or(ours.bytes) }
+    let (bytes, free) = (fields.size(walk, "bytes").unwrap_or(ours.bytes), fields.size(walk, "free"));
+    Retention { raw, five_minutes, one_hour, bytes, free }
 }
 
 fn read_outbox(walk: &mut Walk<'_>, fields: &Fields<'_>, window: Duration) -> OutboxLimits {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use firetower_model::{DropReason, Timestamp};
 
 use crate::database::{Batch, Store};
+use crate::engine::WriteBatch;
 use crate::error::Error;
 use crate::tree::codec::{Reader, put_signed, put_text, put_varint};
 use crate::tree::outbox::Parent;
@@ -51,21 +52,46 @@ pub(super) fn load_totals(store: &Store) -> Result<Totals, Error> {
     let Some(bytes) = found else {
         return Ok(Totals { next: 1, framed: 0, collected: 0, dropped: BTreeMap::new() });
     };
-    let mut reader = Reader::new(&bytes);
-    let mut read = || {
-        let [next, framed, collected] = [reader.varint()?, reader.varint()?, reader.varint()?];
-        Some(Totals { next, framed, collected, dropped: read_dropped(&mut reader)? })
-    };
-    read().ok_or_else(|| Error::corrupt("totals of the outbox", TOTALS))
+    read_totals(&bytes).ok_or_else(|| Error::corrupt("totals of the outbox", TOTALS))
+}
+
+fn read_totals(bytes: &[u8]) -> Option<Totals> {
+    let mut reader = Reader::new(bytes);
+    let [next, framed, collected] = [reader.varint()?, reader.varint()?, reader.varint()?];
+    Some(Totals { next, framed, collected, dropped: read_dropped(&mut reader)? })
+}
+
+/// Forgets all frames, cursors and counts; the next sequence stays the next.
+pub(crate) fn forget_outbox(store: &Store, batch: &mut WriteBatch) -> Result<(), Error> {
+    let totals = Totals { framed: 0, collected: 0, dropped: BTreeMap::new(), ..load_totals(store)? };
+    let family = store.family(FAMILY);
+    for pair in scan(&store.db, FAMILY, &[]) {
+        batch.delete_cf(family, pair?.0);
+    }
+    batch.put_cf(family, TOTALS, totals_value(&totals));
+    Ok(())
+}
+
+/// Reads an entry of the family; `None` if it does not decode.
+pub(in crate::tree) fn check_entry(key: &[u8], value: &[u8]) -> Option<()> {
+    match key.split_first()? {
+        (&ENTRY, from) => read_entry(&mut Reader::new(value), u64::from_be_bytes(from.try_into().ok()?)).map(drop),
+        (&PARENT, name) => std::str::from_utf8(name).ok().and_then(|_| read_parent(value)).map(drop),
+        _ => (key == TOTALS).then(|| read_totals(value)).flatten().map(drop),
+    }
 }
 
 pub(super) fn put_totals(batch: &mut Batch, store: &Store, totals: &Totals) {
+    batch.0.put_cf(store.family(FAMILY), TOTALS, totals_value(totals));
+}
+
+fn totals_value(totals: &Totals) -> Vec<u8> {
     let mut value = Vec::with_capacity(32);
     for count in [totals.next, totals.framed, totals.collected] {
         put_varint(&mut value, count);
     }
     put_dropped(&mut value, &totals.dropped);
-    batch.0.put_cf(store.family(FAMILY), TOTALS, value);
+    value
 }
 
 pub(super) fn load_entries(store: &Store) -> Result<BTreeMap<u64, Entry>, Error> {

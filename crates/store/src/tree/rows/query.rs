@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use firetower_model::{Coverage, Cross, Labels, RowId, TimeRange, Timestamp, Window};
 
 use crate::database::Store;
-use crate::engine::{RawIterator, ReadOptions, Snapshot};
+use crate::engine::{RawIterator, Snapshot};
 use crate::error::Error;
 use crate::tree::rows::key::{Place, Table, row_of_key};
 use crate::tree::rows::value::{decode_cross, decode_header, decode_tier_row};
@@ -131,7 +131,7 @@ impl Store {
         let mut headers = Headers::new();
         let start = range.start.max(Timestamp::from_millis(0));
         let Some(first) = Place::new(tier, datacenter.unwrap_or(0), start) else { return Ok(headers) };
-        let mut iterator = snapshot.raw_iterator_cf_opt(self.family(FAMILY), ReadOptions::default());
+        let mut iterator = snapshot.raw_iterator_cf_opt(self.family(FAMILY), self.reading());
         iterator.seek(first.key(Table::Headers));
         while let Some((key, value)) = iterator.item() {
             if !key.starts_with(&[Table::Headers as u8, tier as u8]) {
@@ -165,7 +165,7 @@ impl Store {
     ) -> Result<(Points, bool), Error> {
         let mut points = Points::new();
         let mut left = query.points_max;
-        let mut iterator = snapshot.raw_iterator_cf_opt(self.family(FAMILY), ReadOptions::default());
+        let mut iterator = snapshot.raw_iterator_cf_opt(self.family(FAMILY), self.reading());
         for ((bucket, datacenter), windows) in headers {
             let Some((offset_ms, _)) = windows.first_key_value() else { continue };
             let place = Place { tier: query.tier, bucket: *bucket, datacenter: *datacenter, offset_ms: *offset_ms };

@@ -3,7 +3,6 @@
 use firetower_model::{Timestamp, Window};
 
 use crate::database::Store;
-use crate::engine::ReadOptions;
 use crate::error::Error;
 use crate::tree::rows::key::{Place, Table, bucket_key};
 use crate::tree::rows::value::decode_header;
@@ -18,7 +17,7 @@ impl Store {
         let Some(id) = self.datacenter_id(datacenter) else { return Ok(None) };
         let tier = RowTier::Window;
         let mut place = Place { tier, bucket: u32::MAX, datacenter: id, offset_ms: u32::MAX };
-        let mut iterator = self.db.raw_iterator_cf(self.family(FAMILY));
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(FAMILY), self.reading());
         iterator.seek_for_prev(place.key(Table::Headers));
         while let Some((key, value)) = iterator.item() {
             if !key.starts_with(&[Table::Headers as u8, tier as u8]) {
@@ -61,7 +60,7 @@ impl Store {
     }
 
     fn has_any(&self, first: &[u8], end: &[u8]) -> Result<bool, Error> {
-        let mut options = ReadOptions::default();
+        let mut options = self.reading();
         options.set_iterate_range(first.to_vec()..end.to_vec());
         let mut pairs = self.db.pairs_cf(self.family(FAMILY), options);
         Ok(pairs.next().transpose().map_err(Error::at("look for old rows"))?.is_some())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use firetower_model::{Coverage, Epoch, Revision, RowId, Timestamp, Watermark, Window};
 
 use crate::database::{Batch, Store};
-use crate::engine::{ReadOptions, Snapshot};
+use crate::engine::Snapshot;
 use crate::error::Error;
 use crate::tree::UNPOISONED;
 use crate::tree::rows::key::{Place, Table, mark_bound, row_of_key, step_number, step_of_mark, step_start};
@@ -45,7 +45,7 @@ impl Store {
     /// Returns the marked steps of `tier` that end by `by`.
     fn marked(&self, tier: RowTier, by: Timestamp) -> Result<Vec<Roll>, Error> {
         let mut marks: BTreeMap<(u32, u16), Vec<Box<[u8]>>> = BTreeMap::new();
-        let mut options = ReadOptions::default();
+        let mut options = self.reading();
         options.set_iterate_range(mark_bound(tier, 0).to_vec()..mark_bound(tier, step_number(tier, by)).to_vec());
         let pairs = self.db.pairs_cf(self.family(FAMILY), options);
         for pair in pairs {
@@ -80,7 +80,7 @@ impl Store {
         let rows = self.merged_rows(&snapshot, from, headers, roll.step.length())?;
         let mut newest = self.tree.row_headers.lock().expect(UNPOISONED);
         let before = self.newest_header(&newest, place)?;
-        let put = before.map_or(1, |before| before.put + 1);
+        let put = self.next_put(place, before.as_ref())?;
         let header = merged_header(roll.step, put, headers.values());
         for (id, row) in &rows {
             batch.0.put_cf(cf, place.row_key(*id), encode_tier_row(put, row));
@@ -103,7 +103,7 @@ impl Store {
     ) -> Result<BTreeMap<RowId, TierRow>, Error> {
         let end_ms = from.offset_ms + length.as_millis() as u32;
         let mut rows: BTreeMap<RowId, TierRow> = BTreeMap::new();
-        let mut iterator = snapshot.raw_iterator_cf_opt(self.family(FAMILY), ReadOptions::default());
+        let mut iterator = snapshot.raw_iterator_cf_opt(self.family(FAMILY), self.reading());
         iterator.seek(from.row_key(RowId(0)));
         while let Some((key, value)) = iterator.item() {
             let Some((id, offset_ms)) = row_of_key(from, key) else { break };
