@@ -55,7 +55,8 @@ impl Shares {
         from: Timestamp,
         batch: &mut Batch,
     ) -> Result<bool, firetower_relay::Error> {
-        let next = Generation(self.generation().0 + 1);
+        // A number that no lost directory can wind back: secondaries follow the highest they have heard.
+        let next = Generation((self.generation().0 + 1).max(u64::try_from(from.as_millis()).unwrap_or(0)));
         let whole = Assignment::new(next, from, targets);
         let split = self.split(next, from, &whole.targets);
         if self.generations.last().is_some_and(|newest| is_alike(newest, &split)) {
@@ -184,5 +185,22 @@ mod tests {
         let counts = ["s0", "s1", "s2"].map(|name| shares.of(name).map_or(0, |share| share.targets.len()));
         assert_eq!((counts[0], counts[1] + counts[2]), (0, 40));
         assert!(counts[2] > 10, "{counts:?}");
+    }
+
+    #[test]
+    fn numbers_rise_also_over_a_lost_directory() {
+        let targets: Vec<Target> = (0..4).map(|at| target("a", &format!("h{at}:1"))).collect();
+        let mut last = Generation(0);
+        for (life, at_ms) in [(0, 10_000), (1, 20_000), (2, 22_000)] {
+            let folder = tempfile::tempdir().unwrap();
+            let now = Timestamp::from_millis(at_ms);
+            let store = Store::open(folder.path(), &Options::new(now, life)).unwrap();
+            let mut shares = Shares::load(&store, vec!["s0".into()]).unwrap();
+            for count in 1..4 {
+                assert!(shares.update(&store, targets[..count].to_vec(), now, &mut Batch::default()).unwrap());
+                assert!(shares.generation() > last, "life {life}, {count} targets");
+                last = shares.generation();
+            }
+        }
     }
 }

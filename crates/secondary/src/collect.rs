@@ -176,7 +176,8 @@ pub(crate) struct Wishes {
     pub(crate) kept: mpsc::Sender<KeptLabels>,
 }
 
-/// Hands the wishes of the parents on.
+/// Hands the wishes of the parents on. Of several shares the one of the highest generation is followed, and of equal ones that
+/// of the parent named first.
 pub(crate) async fn listen_to_parents(
     parents: Vec<String>,
     mut events: mpsc::Receiver<ParentEvent>,
@@ -184,7 +185,7 @@ pub(crate) async fn listen_to_parents(
     mut followed: (Generation, u64),
     cancel: CancellationToken,
 ) -> Result<(), Error> {
-    let rank = |parent: &str| parents.iter().position(|known| known == parent);
+    let rank = |parent: &str| parents.iter().position(|known| known == parent).unwrap_or(usize::MAX);
     let mut followed_rank = None;
     loop {
         let event = tokio::select! {
@@ -201,13 +202,65 @@ pub(crate) async fn listen_to_parents(
             Some(ParentEvent::KeptLabels(said)) => drop(wishes.kept.send(said).await),
             Some(ParentEvent::Assignment { parent, assignment }) => {
                 let offered = (assignment.generation, assignment.fingerprint);
-                let is_preferred = offered.1 != followed.1 && offered.0 == followed.0 && rank(&parent) < followed_rank;
+                let rank = rank(&parent);
+                let is_other = offered.1 != followed.1 && offered.0 == followed.0;
+                let is_preferred = is_other && followed_rank.is_none_or(|followed| rank <= followed);
                 if offered.0 > followed.0 || is_preferred {
                     tracing::info!(parent, generation = %offered.0, targets = assignment.targets.len(), "share taken");
-                    (followed, followed_rank) = (offered, rank(&parent));
+                    (followed, followed_rank) = (offered, Some(rank));
                     let _ = wishes.assignments.send(assignment).await;
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_highest_generation_is_followed_and_of_equal_ones_the_first_primarys() {
+        let target = |at: usize| firetower_model::Target {
+            job_name: "a".into(),
+            labels: firetower_model::Labels::new([("instance", format!("h{at}"))]),
+            url: format!("http://h{at}/metrics"),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+        };
+        let share = |generation, count| {
+            let targets = (0..count).map(target).collect();
+            Assignment::new(Generation(generation), Timestamp::default(), targets)
+        };
+        // Who says it, under which number, how many targets; and whether they are followed.
+        let said = [
+            ("p1", 7, 1, true),
+            ("p1", 7, 1, false),
+            ("p0", 7, 1, false),
+            ("p0", 6, 2, false),
+            ("p0", 7, 2, true),
+            ("p1", 7, 1, false),
+            ("p0", 7, 3, true),
+            ("p1", 8, 1, true),
+            ("p0", 7, 3, false),
+        ];
+        let (events, heard) = mpsc::channel(said.len());
+        let (assignments, mut followed) = mpsc::channel(said.len());
+        let wishes = Wishes { assignments, snapshots: mpsc::channel(1).0, kept: mpsc::channel(1).0 };
+        let parents = vec!["p0".into(), "p1".into()];
+        let listening = listen_to_parents(parents, heard, wishes, (Generation(6), 0), CancellationToken::new());
+        for (parent, generation, count, _) in said {
+            let assignment = share(generation, count);
+            events.send(ParentEvent::Assignment { parent: parent.into(), assignment }).await.unwrap();
+        }
+        drop(events);
+        let listened = tokio::time::timeout(Duration::from_secs(1), listening).await;
+        assert!(listened.is_err(), "it waits to be cancelled");
+        for (_, generation, count, is_followed) in said {
+            if is_followed {
+                assert_eq!(followed.recv().await.unwrap(), share(generation, count));
+            }
+        }
+        assert!(followed.recv().await.is_none());
     }
 }

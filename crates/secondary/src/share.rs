@@ -43,10 +43,11 @@ impl Shares {
         Shares(vec![Arc::new(Share::new(none, Vec::new()))])
     }
 
-    /// Adds a newer share; the first one also stands for all time before it.
+    /// Adds a newer share; the first one also stands for all time before it. The same targets under a higher number, as each
+    /// primary of a pair gives them, hold already.
     pub(crate) fn push(&mut self, share: Share) {
-        let newest = self.0.last().map(|newest| (newest.assignment.generation, newest.assignment.fingerprint));
-        if newest == Some((share.assignment.generation, share.assignment.fingerprint)) {
+        let newest = self.0.last().map(|newest| newest.assignment.fingerprint);
+        if !self.is_unset() && newest == Some(share.assignment.fingerprint) {
             return;
         }
         if self.is_unset() || self.0.len() == SHARES_MAX {
