@@ -150,7 +150,7 @@ impl Store {
             DataDirectory::Folder(path) => Store::open(path, options),
             DataDirectory::Model(disk) => {
                 let mut store = Store::load(Engine::Model(disk.open()), Path::new(MODEL_PATH), options)?;
-                store.renew_if_due(None, options)?;
+                store.renew_if_due(disk.take_restored().then_some(Renewal::Restored), options)?;
                 Ok(store)
             }
         }

@@ -9,11 +9,15 @@ use crate::plan::{EMPTIED, FAULTS_FROM, HEALED, Plan, Role};
 
 /// Faults of one simulation, at most.
 const FAULTS_MAX: u64 = 7;
-/// One simulation in so many loses a data directory.
+/// One simulation in so many loses a data directory, ...
 const WIPE_EVERY: u64 = 8;
+/// ... and in one in so many it goes back to an earlier state.
+const RESTORE_EVERY: u64 = 8;
+/// How old that is at most.
+const COPY_AGE_MS_MAX: u64 = 6_000;
 /// How many more writes a process does at most, once it is decided that its power goes.
 const WRITES_MAX: u64 = 40;
-/// How far a clock may jump at a restart, at most.
+/// How far a clock may jump at a restart, back or forth, at most.
 const JUMP_MS_MAX: u64 = 500;
 /// The network's usual delays.
 pub(crate) const LATENCY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
@@ -23,6 +27,8 @@ pub(crate) const LATENCY: (Duration, Duration) = (Duration::from_millis(1), Dura
 pub(crate) enum Event {
     /// A process dies. What becomes of the data directory is decided now; it is started again by a later event.
     Crash { node: String, disk: DiskFate },
+    /// A copy of a data directory is made, as a backup of the running process is.
+    Copy { node: String },
     /// A process is asked to stop.
     Stop { node: String },
     /// A process starts again, with a clock that has jumped.
@@ -52,6 +58,8 @@ pub(crate) enum DiskFate {
     Cut { writes: u64, kept_per_mille: u64 },
     /// Nothing.
     Lost,
+    /// What the last copy of it had, brought back by `firetower store restore` or else by hand.
+    Restored { is_by_hand: bool },
 }
 
 /// Draws the faults of a plan, and what ends each of them.
@@ -67,6 +75,9 @@ pub(crate) fn faults(plan: &Plan, random: &Random) -> Vec<(Duration, Event)> {
     }
     if random.below(WIPE_EVERY) == 0 {
         draw.process(DiskFate::Lost);
+    }
+    if random.below(RESTORE_EVERY) == 0 {
+        draw.process(DiskFate::Restored { is_by_hand: random.below(2) == 0 });
     }
     let mut events = draw.events;
     events.sort_by_key(|(at, _)| *at);
@@ -113,7 +124,14 @@ impl Draw<'_> {
         } else {
             self.events.push((at, Event::Crash { node: name.clone(), disk }));
         }
-        let jump_ms = if self.random.below(4) == 0 { self.random.below(JUMP_MS_MAX) as i64 } else { 0 };
+        if let DiskFate::Restored { .. } = disk {
+            let age = Duration::from_millis(self.random.below(COPY_AGE_MS_MAX));
+            self.events.push((at.saturating_sub(age), Event::Copy { node: name.clone() }));
+        }
+        let jump_ms = match self.random.below(4) {
+            0 => self.random.below(2 * JUMP_MS_MAX) as i64 - JUMP_MS_MAX as i64,
+            _ => 0,
+        };
         self.events.push((over, Event::Start { node: name, jump_ms }));
     }
 

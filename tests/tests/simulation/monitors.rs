@@ -67,8 +67,15 @@ pub(crate) async fn live(site: Arc<Site>) -> turmoil::Result {
     let cancel = CancellationToken::new();
     *site.cancel.lock().expect("no panics") = cancel.clone();
     site.trace.note(&format!("{} starts", site.name));
-    let ended = run(&site, cancel.clone()).await;
-    site.trace.note(&format!("{} ends: {ended:?}", site.name));
+    let ended = loop {
+        let ended = run(&site, cancel.clone()).await;
+        site.trace.note(&format!("{} ends: {ended:?}", site.name));
+        // As the binary does: a directory that has gone back begins a new life when it is opened again.
+        match &ended {
+            Err(error) if !cancel.is_cancelled() && has_gone_back(&**error) => continue,
+            _ => break ended,
+        }
+    };
     match ended {
         Ok(()) if cancel.is_cancelled() => Ok(()),
         Err(error) if cancel.is_cancelled() && has_overrun(&*error) => Ok(()),
@@ -82,6 +89,13 @@ fn has_overrun(error: &(dyn Error + 'static)) -> bool {
     matches!(error.downcast_ref(), Some(firetower_global::Error::Overran { .. }))
         || matches!(error.downcast_ref(), Some(firetower_primary::Error::Overran { .. }))
         || matches!(error.downcast_ref(), Some(firetower_secondary::Error::Overran { .. }))
+}
+
+fn has_gone_back(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<firetower_store::Error>() {
+        Some(error) => error.is_mended_by_opening(),
+        None => error.source().is_some_and(has_gone_back),
+    }
 }
 
 async fn run(site: &Site, cancel: CancellationToken) -> turmoil::Result {

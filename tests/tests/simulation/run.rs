@@ -57,8 +57,9 @@ struct World<'a> {
     readings: Readings,
     resets: Resets,
     trace: Trace,
-    /// Nodes that have lost their data, and when they began anew.
+    /// Nodes that have lost their data or some of it, and when they began anew.
     wiped: BTreeMap<String, Duration>,
+    copies: BTreeMap<String, ModelDisk>,
     /// Nodes whose power goes with one of their next writes, and how many of a thousand batches are left then.
     dying: BTreeMap<String, u64>,
 }
@@ -115,6 +116,7 @@ impl<'a> World<'a> {
             resets,
             trace,
             wiped: BTreeMap::new(),
+            copies: BTreeMap::new(),
             dying: BTreeMap::new(),
         }
     }
@@ -164,6 +166,7 @@ impl<'a> World<'a> {
         let sim = &mut self.sim;
         match event {
             Event::Crash { node, disk } => self.crash(node, *disk),
+            Event::Copy { node } => drop(self.copies.insert(node.clone(), self.sites[node].disk.copy())),
             Event::Stop { node } => self.sites[node].stop(),
             Event::Start { node, jump_ms } => {
                 // One whose power should go with a write, and that did not write, dies now, as does one that was asked to
@@ -198,6 +201,16 @@ impl<'a> World<'a> {
             DiskFate::Lost => {
                 self.sim.crash(node);
                 self.sites[node].disk.wipe();
+                self.wiped.insert(node.to_owned(), self.sim.elapsed());
+            }
+            DiskFate::Restored { is_by_hand } => {
+                self.sim.crash(node);
+                let (disk, copy) = (&self.sites[node].disk, &self.copies[node]);
+                if is_by_hand {
+                    disk.replace(copy)
+                } else {
+                    disk.restore(copy)
+                }
                 self.wiped.insert(node.to_owned(), self.sim.elapsed());
             }
         }

@@ -106,6 +106,8 @@ struct State {
     unsynced: Vec<Unsynced>,
     /// Of whoever opened it last: what an earlier one writes goes nowhere, as its process is gone.
     opened: u64,
+    /// Whether what is there was brought back from a copy since it was last opened.
+    is_restored: bool,
     /// How many more writes and syncs the process that has it open does before the power goes; `None` for any number.
     left: Option<u64>,
     /// Of all that was ever written, in order.
@@ -170,6 +172,7 @@ impl ModelDisk {
             visible,
             unsynced: Vec::new(),
             opened: 0,
+            is_restored: false,
             left: None,
             digest: 0,
         })))
@@ -218,6 +221,17 @@ impl ModelDisk {
     pub fn replace(&self, other: &ModelDisk) {
         let synced = other.state().synced.clone();
         self.state().hold(synced);
+    }
+
+    /// Does the same as restoring a copy does, which says so to the next that opens the disk.
+    pub fn restore(&self, other: &ModelDisk) {
+        self.replace(other);
+        self.state().is_restored = true;
+    }
+
+    /// Tells whether what is there was brought back from a copy; the next time it is not any more.
+    pub(crate) fn take_restored(&self) -> bool {
+        std::mem::take(&mut self.state().is_restored)
     }
 
     pub(crate) fn open(&self) -> ModelDatabase {
