@@ -14,6 +14,9 @@ pub struct Assignment {
     pub generation: Generation,
     /// What [`Assignment::new`] computed of the targets: equal lists have equal fingerprints.
     pub fingerprint: u64,
+    /// Hash of all that was shared out and among whom: the two primaries of a pair give equal lists different numbers. 0 if
+    /// that is not known.
+    pub list: u64,
     /// From when on it holds: the start of a window.
     pub effective_from: Timestamp,
     /// The targets, sorted, each once.
@@ -25,7 +28,7 @@ impl Assignment {
     pub fn new(generation: Generation, effective_from: Timestamp, mut targets: Vec<Target>) -> Assignment {
         targets.sort();
         targets.dedup();
-        Assignment { generation, fingerprint: fingerprint(&targets), effective_from, targets }
+        Assignment { generation, fingerprint: fingerprint(&targets), list: 0, effective_from, targets }
     }
 
     /// Returns one clear bit for each slot that the targets have in `window`.
@@ -47,6 +50,17 @@ pub fn fingerprint(targets: &[Target]) -> u64 {
         }
     }
     hasher.digest()
+}
+
+/// Returns a hash of `targets`, in their order, that are shared out among `secondaries`.
+pub fn list_fingerprint(targets: &[Target], secondaries: &[&str]) -> u64 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::with_seed(fingerprint(targets));
+    for secondary in secondaries {
+        hasher.update(&(secondary.len() as u64).to_le_bytes());
+        hasher.update(secondary.as_bytes());
+    }
+    // 0 says that it is not known.
+    hasher.digest().max(1)
 }
 
 /// Finds the bits of one window's slots: target after target in the order of the list, each target's slots in time.

@@ -37,8 +37,31 @@ id! {
     Sequence(u64)
 }
 id! {
-    /// How often a window has been put out: 1 at its close, more after each late change.
+    /// How often a window has been put out: 1 at its close, more after each late change. The upper half counts corrections,
+    /// which took out what was another's; a primary's is the sum of its children's, half by half.
     Revision(u64)
+}
+
+impl Revision {
+    /// Returns the next after something came late.
+    pub fn next(self) -> Revision {
+        Revision(self.0 + 1)
+    }
+
+    /// Returns the next after something was taken out.
+    pub fn corrected(self) -> Revision {
+        Revision(self.0 + (1 << 32))
+    }
+
+    /// Returns how often something was taken out: with less it is better than before.
+    pub fn corrections(self) -> u64 {
+        self.0 >> 32
+    }
+
+    /// Returns how often the window has been put out.
+    pub fn count(self) -> u64 {
+        self.corrections() + (self.0 & u64::from(u32::MAX))
+    }
 }
 id! {
     /// Fencing token of whoever holds a lease; a higher one always wins. 0 where no lease is held.

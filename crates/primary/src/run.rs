@@ -107,7 +107,7 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         window: topology.defaults.window,
         late_window: topology.defaults.late_window,
     };
-    let shares = Shares::load(&store, names(&datacenter.secondaries))?;
+    let shares = Shares::load(&store, names(&datacenter.secondaries), topology.defaults.window)?;
     let decided = Decided { shares, kept: blocking(|| Kept::open(store.clone(), budget))? };
     let mail = Mail { targets, secondaries, wishes };
     let said = Said { status: status.clone(), rows: rows.clone() };

@@ -1,8 +1,9 @@
 //! Which targets each secondary has, now and in the windows that are still of interest.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use firetower_model::assignment::{SlotIndex, fingerprint};
+use firetower_model::assignment::{SlotIndex, fingerprint, list_fingerprint};
 use firetower_model::{Assignment, Generation, Target, Timestamp, Window};
 use firetower_store::{Batch, Store};
 use firetower_topology::assign;
@@ -15,20 +16,22 @@ const GENERATIONS_MAX: usize = 8;
 
 /// The assignments of one datacenter, newest last.
 pub(crate) struct Shares {
+    window: Duration,
     secondaries: Vec<String>,
     generations: Vec<BTreeMap<String, Assignment>>,
 }
 
 impl Shares {
     /// Starts with what was persisted, if anything was.
-    pub(crate) fn load(store: &Store, secondaries: Vec<String>) -> Result<Shares, Error> {
-        let mut shares = Shares { secondaries, generations: Vec::new() };
-        if let Some((_, bytes)) = store.assignment()? {
+    pub(crate) fn load(store: &Store, secondaries: Vec<String>, window: Duration) -> Result<Shares, Error> {
+        let mut generations = Vec::new();
+        for (generation, bytes) in store.assignments()? {
             let whole = firetower_wire::decode_assignment(&bytes)?;
-            let split = shares.split(whole.generation, whole.effective_from, &whole.targets);
-            shares.generations.push(split);
+            let noted = store.note(&secondaries_note(generation))?.and_then(|bytes| String::from_utf8(bytes).ok());
+            let among = noted.map_or_else(|| secondaries.clone(), |names| names.lines().map(str::to_owned).collect());
+            generations.push(split(&whole, &among));
         }
-        Ok(shares)
+        Ok(Shares { window, secondaries, generations })
     }
 
     /// Returns the targets found, and those that jobs of which nothing is known had last: a source that is away when this
@@ -44,7 +47,10 @@ impl Shares {
         targets
     }
 
-    /// Takes the list of targets as it is now; returns whether that makes a new generation, which is then in `batch`.
+    /// Takes the list of targets as it is at `now`; returns whether that makes a new generation, which is then in `batch`.
+    ///
+    /// It holds from the next window on. Its number is that time or one more than the last number, so that no lost directory
+    /// can wind it back: secondaries follow the highest that they have heard.
     ///
     /// # Errors
     /// If there are more targets than the wire takes.
@@ -52,33 +58,47 @@ impl Shares {
         &mut self,
         store: &Store,
         targets: Vec<Target>,
-        from: Timestamp,
+        now: Timestamp,
         batch: &mut Batch,
     ) -> Result<bool, firetower_relay::Error> {
-        // A number that no lost directory can wind back: secondaries follow the highest they have heard.
+        let from = Window::containing(now, self.window).end();
         let next = Generation((self.generation().0 + 1).max(u64::try_from(from.as_millis()).unwrap_or(0)));
         let whole = Assignment::new(next, from, targets);
-        let split = self.split(next, from, &whole.targets);
+        let split = split(&whole, &self.secondaries);
         if self.generations.last().is_some_and(|newest| is_alike(newest, &split)) {
             return Ok(false);
         }
         store.put_assignment(batch, next, &firetower_wire::encode_assignment(&whole)?);
+        store.put_note(batch, &secondaries_note(next), self.secondaries.join("\n").as_bytes());
         self.generations.push(split);
         if self.generations.len() > GENERATIONS_MAX {
-            self.generations.remove(0);
+            let oldest = generation_of(&self.generations.remove(0));
+            store.forget_assignment(batch, oldest);
+            store.forget_note(batch, &secondaries_note(oldest));
         }
         Ok(true)
     }
 
     /// Returns the newest generation; 0 before the first.
     pub(crate) fn generation(&self) -> Generation {
-        let shares = self.generations.last().and_then(|newest| newest.values().next());
-        shares.map_or(Generation(0), |share| share.generation)
+        self.generations.last().map_or(Generation(0), generation_of)
     }
 
     /// Returns a secondary's newest share.
     pub(crate) fn of(&self, secondary: &str) -> Option<&Assignment> {
         self.generations.last()?.get(secondary)
+    }
+
+    /// Returns what a secondary is to scrape, the newest last, and before it what it was to scrape: it may have been away, or
+    /// gone back to an earlier state, and corrects its windows then.
+    pub(crate) fn history(&self, secondary: &str) -> Vec<Assignment> {
+        let generations = self.generations.iter().filter_map(|shares| {
+            let any = shares.values().next()?;
+            let none =
+                || Assignment { list: any.list, ..Assignment::new(any.generation, any.effective_from, Vec::new()) };
+            Some(shares.get(secondary).cloned().unwrap_or_else(none))
+        });
+        generations.collect()
     }
 
     /// Returns the secondaries.
@@ -107,16 +127,29 @@ impl Shares {
         let shares = self.generations.iter().rev().find(holds);
         shares.into_iter().flatten().map(|(_, share)| u64::from(SlotIndex::new(share, window).count())).sum()
     }
+}
 
-    fn split(&self, generation: Generation, from: Timestamp, targets: &[Target]) -> BTreeMap<String, Assignment> {
-        let names: Vec<&str> = self.secondaries.iter().map(String::as_str).collect();
-        let mut split: BTreeMap<String, Vec<Target>> =
-            names.iter().map(|name| (name.to_string(), Vec::new())).collect();
-        for (target, owner) in targets.iter().zip(assign(targets, &names)) {
-            split.entry(names[owner].to_owned()).or_default().push(target.clone());
-        }
-        split.into_iter().map(|(name, targets)| (name, Assignment::new(generation, from, targets))).collect()
+fn secondaries_note(generation: Generation) -> String {
+    format!("secondaries/{generation}")
+}
+
+fn generation_of(shares: &BTreeMap<String, Assignment>) -> Generation {
+    shares.values().next().map_or(Generation(0), |share| share.generation)
+}
+
+/// Shares an assignment of all targets out among secondaries.
+fn split(whole: &Assignment, secondaries: &[String]) -> BTreeMap<String, Assignment> {
+    let names: Vec<&str> = secondaries.iter().map(String::as_str).collect();
+    let list = list_fingerprint(&whole.targets, &names);
+    let mut split: BTreeMap<String, Vec<Target>> = names.iter().map(|name| (name.to_string(), Vec::new())).collect();
+    for (target, owner) in whole.targets.iter().zip(assign(&whole.targets, &names)) {
+        split.entry(names[owner].to_owned()).or_default().push(target.clone());
     }
+    let share = |(name, targets)| {
+        let share = Assignment::new(whole.generation, whole.effective_from, targets);
+        (name, Assignment { list, ..share })
+    };
+    split.into_iter().map(share).collect()
 }
 
 fn is_alike(a: &BTreeMap<String, Assignment>, b: &BTreeMap<String, Assignment>) -> bool {
@@ -131,15 +164,16 @@ mod tests {
     use super::*;
     use firetower_model::Labels;
     use firetower_store::Options;
-    use std::time::Duration;
+
+    const WINDOW: Duration = Duration::from_secs(2);
 
     fn target(job: &str, instance: &str) -> Target {
         Target {
             job_name: job.into(),
             labels: Labels::new([("job", job), ("instance", instance)]),
             url: format!("http://{instance}/metrics"),
-            interval: Duration::from_secs(15),
-            timeout: Duration::from_secs(10),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
         }
     }
 
@@ -148,7 +182,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let now = Timestamp::from_millis(0);
         let store = Store::open(folder.path(), &Options::new(now, 1)).unwrap();
-        let load = || Shares::load(&store, vec!["s0".into(), "s1".into()]).unwrap();
+        let load = || Shares::load(&store, vec!["s0".into(), "s1".into()], WINDOW).unwrap();
         let list = |targets: &[Target], unknown: &[&str]| Listed {
             targets: targets.to_vec(),
             unknown: unknown.iter().map(|job| (*job).to_owned()).collect(),
@@ -172,7 +206,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let now = Timestamp::from_millis(0);
         let store = Store::open(folder.path(), &Options::new(now, 1)).unwrap();
-        let mut shares = Shares::load(&store, vec!["s0".into(), "s1".into()]).unwrap();
+        let mut shares = Shares::load(&store, vec!["s0".into(), "s1".into()], WINDOW).unwrap();
         let targets: Vec<Target> = (0..40).map(|at| target("a", &format!("h{at}:1"))).collect();
         assert!(shares.update(&store, targets.clone(), now, &mut Batch::default()).unwrap());
         assert_eq!(shares.regroup(vec!["s1".into(), "s2".into()]), ["s0"]);
@@ -195,12 +229,37 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let now = Timestamp::from_millis(at_ms);
             let store = Store::open(folder.path(), &Options::new(now, life)).unwrap();
-            let mut shares = Shares::load(&store, vec!["s0".into()]).unwrap();
+            let mut shares = Shares::load(&store, vec!["s0".into()], WINDOW).unwrap();
             for count in 1..4 {
                 assert!(shares.update(&store, targets[..count].to_vec(), now, &mut Batch::default()).unwrap());
                 assert!(shares.generation() > last, "life {life}, {count} targets");
                 last = shares.generation();
             }
         }
+    }
+
+    #[test]
+    fn who_was_away_hears_what_it_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), &Options::new(Timestamp::from_millis(0), 1)).unwrap();
+        let both = || vec!["s0".to_owned(), "s1".to_owned()];
+        let mut shares = Shares::load(&store, both(), WINDOW).unwrap();
+        let targets: Vec<Target> = (0..20).map(|at| target("a", &format!("h{at}:1"))).collect();
+        let update = |shares: &mut Shares, secondaries, at_s: i64| {
+            shares.regroup(secondaries);
+            let mut batch = Batch::default();
+            let now = Timestamp::from_millis(at_s * 1_000);
+            assert!(shares.update(&store, targets.clone(), now, &mut batch).unwrap());
+            store.commit(batch).unwrap();
+        };
+        update(&mut shares, both(), 9);
+        let first = shares.of("s0").cloned().unwrap();
+        update(&mut shares, vec!["s1".into()], 19);
+        update(&mut shares, both(), 29);
+        let shares = Shares::load(&store, both(), WINDOW).unwrap();
+        let history = shares.history("s0");
+        let said: Vec<(u64, usize)> = history.iter().map(|share| (share.generation.0, share.targets.len())).collect();
+        let count = first.targets.len();
+        assert_eq!(said, [(10_000, count), (20_000, 0), (30_000, count)]);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_model::{
-    Assignment, Body, Coverage, DropReason, Generation, HealthReport, KeptLabels, KeptReport, NodeStatus, Role, Target,
-    Timestamp, Watermark, Window, WindowRows,
+    Body, Coverage, DropReason, Generation, HealthReport, KeptLabels, KeptReport, NodeStatus, Role, Target, Timestamp,
+    Watermark, Window, WindowRows,
 };
 use firetower_relay::{Audit, Children, Error, Orders, Outlet, Parent, ParentEvent};
 use firetower_store::{Batch, Store, WindowRecord};
@@ -164,16 +164,16 @@ impl Tower {
         self.share_out(targets, children, now)?;
         for secondary in gone {
             tracing::info!(secondary, "secondary has left the topology");
-            let from = Window::containing(now, self.place.window).end();
-            children.assign(&secondary, Assignment::new(self.shares.generation(), from, Vec::new()));
+            if let Some(none) = self.shares.history(&secondary).pop() {
+                children.assign(&secondary, none);
+            }
         }
         Ok(())
     }
 
     fn share_out(&mut self, targets: Vec<Target>, children: &Children, now: Timestamp) -> Result<(), Error> {
-        let from = Window::containing(now, self.place.window).end();
         let (count, mut batch) = (targets.len(), Batch::default());
-        if !self.shares.update(&self.store, targets, from, &mut batch)? {
+        if !self.shares.update(&self.store, targets, now, &mut batch)? {
             return Ok(());
         }
         self.store.commit(batch)?;
@@ -343,7 +343,7 @@ impl Parent for Tower {
         let is_known = self.store.reporters().iter().any(|reporter| reporter.reporter == child);
         Orders {
             wants_health_snapshot: !is_known,
-            assignment: self.shares.of(child).cloned(),
+            assignments: self.shares.history(child),
             kept: Some(self.kept.labels().clone()),
         }
     }

@@ -48,8 +48,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(6);
 pub struct Orders {
     /// Whether to list every unhealthy target.
     pub wants_health_snapshot: bool,
-    /// Which targets to pull.
-    pub assignment: Option<Assignment>,
+    /// Which targets to pull, the newest assignment last.
+    pub assignments: Vec<Assignment>,
     /// All that is decided about labels.
     pub kept: Option<KeptLabels>,
 }
@@ -443,8 +443,8 @@ impl<P: Parent> Keeper<P> {
             Greeting::Same | Greeting::Newer { .. } => {}
         }
         tracing::info!(child = hello.node, version = hello.version, incarnation = %hello.incarnation, "child is here");
-        let Orders { wants_health_snapshot, assignment, kept } = self.parent.greet(&hello.node);
-        let orders = assignment.map(ParentControl::Assignment).into_iter().chain(kept.map(ParentControl::KeptLabels));
+        let Orders { wants_health_snapshot, assignments, kept } = self.parent.greet(&hello.node);
+        let orders = assignments.into_iter().map(ParentControl::Assignment).chain(kept.map(ParentControl::KeptLabels));
         // The queue is empty: there is room.
         orders.for_each(|order| drop(out.try_send(order)));
         let status = self.children.here.remove(&hello.node).and_then(|child| child.status);

@@ -28,10 +28,12 @@ const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// How often what can no longer matter is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
-/// A share to be followed, and who wants to know the indexes of its targets.
-pub(crate) struct Assign {
-    pub(crate) assignment: Assignment,
-    pub(crate) indexes: oneshot::Sender<Vec<u32>>,
+/// What is to become of a share.
+pub(crate) enum Assign {
+    /// It is to be followed; who says so wants to know the indexes of its targets.
+    Follow(Assignment, oneshot::Sender<Vec<u32>>),
+    /// It is followed, perhaps under another number.
+    Twin(Assignment),
 }
 
 /// What the collecting task is started with.
@@ -116,18 +118,23 @@ impl Collecting {
     }
 
     fn assign(&mut self, assign: Assign) -> Result<(), Error> {
-        let mut batch = Batch::default();
-        let taken = (assign.assignment.generation, assign.assignment.fingerprint);
-        let bytes = firetower_wire::encode_assignment(&assign.assignment)?;
-        self.store.put_assignment(&mut batch, taken.0, &bytes);
-        let indexes = self.collector.assign(assign.assignment, self.clock.now(), &mut batch)?;
+        let (mut batch, now) = (Batch::default(), self.clock.now());
+        let (share, answer) = match assign {
+            Assign::Follow(share, answer) => (share, answer),
+            Assign::Twin(twin) => {
+                self.collector.hear_twin(&twin, now, &mut batch)?;
+                return Ok(self.store.commit(batch)?);
+            }
+        };
+        let taken = (share.generation, share.fingerprint);
+        let indexes = self.collector.assign(share, now, &mut batch)?;
         self.store.commit(batch)?;
         self.store.sync_or_wait()?;
         for link in &self.taken {
             link.send_replace(taken);
         }
         // Whoever asked is gone only when all is being stopped.
-        let _ = assign.indexes.send(indexes);
+        let _ = answer.send(indexes);
         Ok(())
     }
 
@@ -169,15 +176,24 @@ impl Collecting {
     }
 }
 
+/// What a parent says of a share.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Wish {
+    /// It is to be followed.
+    Follow(Assignment),
+    /// It was heard of before, perhaps from another parent under another number.
+    Twin(Assignment),
+}
+
 /// Where the wishes of the parents go.
 pub(crate) struct Wishes {
-    pub(crate) assignments: mpsc::Sender<Assignment>,
+    pub(crate) assignments: mpsc::Sender<Wish>,
     pub(crate) snapshots: mpsc::Sender<()>,
     pub(crate) kept: mpsc::Sender<KeptLabels>,
 }
 
 /// Hands the wishes of the parents on. Of several shares the one of the highest generation is followed, and of equal ones that
-/// of the parent named first.
+/// of the parent named first. `followed` is what an earlier life of the data directory did.
 pub(crate) async fn listen_to_parents(
     parents: Vec<String>,
     mut events: mpsc::Receiver<ParentEvent>,
@@ -205,11 +221,14 @@ pub(crate) async fn listen_to_parents(
                 let rank = rank(&parent);
                 let is_other = offered.1 != followed.1 && offered.0 == followed.0;
                 let is_preferred = is_other && followed_rank.is_none_or(|followed| rank <= followed);
-                if offered.0 > followed.0 || is_preferred {
+                let wish = if offered.0 > followed.0 || is_preferred {
                     tracing::info!(parent, generation = %offered.0, targets = assignment.targets.len(), "share taken");
                     (followed, followed_rank) = (offered, Some(rank));
-                    let _ = wishes.assignments.send(assignment).await;
-                }
+                    Wish::Follow(assignment)
+                } else {
+                    Wish::Twin(assignment)
+                };
+                let _ = wishes.assignments.send(wish).await;
             }
         }
     }
@@ -257,9 +276,8 @@ mod tests {
         let listened = tokio::time::timeout(Duration::from_secs(1), listening).await;
         assert!(listened.is_err(), "it waits to be cancelled");
         for (_, generation, count, is_followed) in said {
-            if is_followed {
-                assert_eq!(followed.recv().await.unwrap(), share(generation, count));
-            }
+            let wish = if is_followed { Wish::Follow } else { Wish::Twin };
+            assert_eq!(followed.recv().await.unwrap(), wish(share(generation, count)));
         }
         assert!(followed.recv().await.is_none());
     }

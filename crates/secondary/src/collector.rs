@@ -54,6 +54,8 @@ struct Followed {
     shape: ShapeId,
     track: Track,
     health: Record,
+    /// The last slot that was scraped.
+    slot: Timestamp,
     /// Everything before this has been added to the windows.
     contributed_until: Timestamp,
     removed_at: Option<Timestamp>,
@@ -144,30 +146,83 @@ impl Collector {
         now: Timestamp,
         batch: &mut Batch,
     ) -> Result<Vec<u32>, Error> {
-        let mut ids = Vec::with_capacity(assignment.targets.len());
-        let mut places = Vec::with_capacity(assignment.targets.len());
-        for target in &assignment.targets {
-            let id = self.store.intern_target(&target.labels)?;
-            ids.push(id);
-            places.push(self.follow(id, target, now)? as u32);
-        }
-        let share = Share::new(assignment, ids);
-        let gone: Vec<usize> = (0..self.followed.len())
-            .filter(|at| self.followed[*at].removed_at.is_none() && share.place_of(self.followed[*at].id).is_none())
-            .collect();
-        for at in gone {
+        let targets = assignment.targets.clone();
+        let share = self.share_of(assignment)?;
+        let followed = self.followed.iter().enumerate().filter(|(_, followed)| followed.removed_at.is_none());
+        let gone = followed.filter(|(_, followed)| share.place_of(followed.id).is_none()).map(|(at, _)| at);
+        for at in gone.collect::<Vec<_>>() {
             self.end_target(at, now, batch)?;
         }
-        self.shares.push(share);
+        let ids: Vec<TargetId> = share.targets().map(|(id, _)| id).collect();
+        self.keep_share(share, now, batch)?;
+        let mut places = Vec::with_capacity(targets.len());
+        for (id, target) in ids.into_iter().zip(&targets) {
+            places.push(self.follow(id, target, now)? as u32);
+        }
         self.census.want_snapshot();
         Ok(places)
+    }
+
+    /// Remembers a share of before a start, for the windows that it held in.
+    pub(crate) fn remember(&mut self, assignment: Assignment) -> Result<(), Error> {
+        let share = self.share_of(assignment)?;
+        self.shares.push(share);
+        Ok(())
+    }
+
+    fn share_of(&self, assignment: Assignment) -> Result<Share, Error> {
+        let ids = assignment.targets.iter().map(|target| self.store.intern_target(&target.labels));
+        let ids = ids.collect::<Result<_, _>>()?;
+        Ok(Share::new(assignment, ids))
+    }
+
+    /// Hears what a primary calls a share that is followed already, perhaps under its twin's number.
+    pub(crate) fn hear_twin(&mut self, twin: &Assignment, now: Timestamp, batch: &mut Batch) -> Result<(), Error> {
+        let Some(share) = self.shares.hear_twin(twin) else { return Ok(()) };
+        self.store.put_assignment(batch, share.generation, &firetower_wire::encode_assignment(share)?);
+        let from = share.effective_from;
+        self.correct_from(from, now, batch)
+    }
+
+    fn keep_share(&mut self, share: Share, now: Timestamp, batch: &mut Batch) -> Result<(), Error> {
+        if self.outlet.is_none() {
+            self.shares.push(share);
+            return Ok(());
+        }
+        let alike = self.shares.alike(share.assignment.fingerprint).map(|alike| alike.generation);
+        if let Some(replaced) = alike.or(self.shares.oldest()) {
+            self.store.forget_assignment(batch, replaced);
+        }
+        let changed_from = self.shares.push(share);
+        let newest = self.shares.newest();
+        self.store.put_assignment(batch, newest.generation, &firetower_wire::encode_assignment(newest)?);
+        changed_from.map_or(Ok(()), |from| self.correct_from(from, now, batch))
+    }
+
+    /// Makes the windows from `from` on anew that have begun or are out: what is another's there is taken out of them.
+    fn correct_from(&mut self, from: Timestamp, now: Timestamp, batch: &mut Batch) -> Result<(), Error> {
+        self.open.range_mut(from..).for_each(|(_, open)| open.needs_recompute = true);
+        let mut window = Window::containing(from.max(now - self.place.late_window), self.place.window);
+        while window.start() < self.closed_until {
+            self.late.entry(window.start()).or_insert(now);
+            let record = self.record(window)?;
+            // What is to be put out again for another reason than samples outlives a crash too.
+            record.is_changed = true;
+            let record = *record;
+            self.store.put_window_record(batch, window, &record);
+            window = window.next();
+        }
+        Ok(())
     }
 
     fn follow(&mut self, id: TargetId, target: &Target, now: Timestamp) -> Result<usize, Error> {
         if let Some(at) = self.by_id.get(&id) {
             let followed = &mut self.followed[*at];
             followed.target = Arc::new(target.clone());
-            followed.removed_at = None;
+            if followed.removed_at.take().is_some() {
+                // Another has counted the steps since it left.
+                followed.track = Track::default();
+            }
             return Ok(*at);
         }
         let class = self.plans.class(&target.labels);
@@ -179,6 +234,7 @@ impl Collector {
             shape,
             track,
             health: Record::UNCHECKED,
+            slot: Timestamp::MIN,
             contributed_until: Timestamp::MIN,
             removed_at: None,
         };
@@ -208,6 +264,11 @@ impl Collector {
     pub(crate) fn take(&mut self, scrape: Scrape, batch: &mut Batch, now: Timestamp) -> Result<Vec<f64>, Error> {
         let at = scrape.index as usize;
         let Some(followed) = self.followed.get_mut(at) else { return Ok(Vec::new()) };
+        if scrape.slot <= followed.slot {
+            // The target has left and come back within a slot.
+            return Ok(scrape.outcome.map(|read| read.values).unwrap_or_default());
+        }
+        followed.slot = scrape.slot;
         let seconds = scrape.duration.as_secs_f64();
         let failure = scrape.outcome.as_ref().err().map(|failure| failure.text.clone());
         let check = Check { at: scrape.at, took: scrape.duration, failure };
@@ -299,8 +360,9 @@ impl Collector {
             values: last.values,
             metrics,
         });
+        let is_own = self.is_own(at, window);
         let sums = match self.open.get_mut(&window.start()) {
-            Some(open) if is_open => &mut open.sums,
+            Some(open) if is_open && is_own => &mut open.sums,
             _ => &mut discarded,
         };
         let row = Row { at: row.at, shape: row.shape, values: &row.values, metrics: &metrics };
@@ -322,7 +384,15 @@ impl Collector {
         Ok(())
     }
 
+    /// Tells whether a target is this secondary's in `window`: in one from which on it has moved it is another's.
+    fn is_own(&self, at: usize, window: Window) -> bool {
+        self.shares.of(window).place_of(self.followed[at].id).is_some()
+    }
+
     fn contribute(&mut self, at: usize, start: Timestamp) -> Result<(), Error> {
+        if !self.is_own(at, Window::containing(start, self.place.window)) {
+            return Ok(());
+        }
         let Some(open) = self.open.get_mut(&start) else { return Ok(()) };
         let followed = &mut self.followed[at];
         if followed.removed_at.is_some_and(|removed_at| removed_at <= start) {

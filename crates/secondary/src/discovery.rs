@@ -5,11 +5,10 @@ use firetower_model::{Assignment, Generation, Target, TargetGroup};
 use firetower_scrape::{DiscoveryMetrics, Found, Made};
 use firetower_topology::{Complaint, ScrapeConfig, read_listed_groups, read_target_groups, resolve_jobs};
 
+use crate::collect::Wish;
+
 /// Returns what makes shares of jobs, each with a generation of its own; the same targets again make none.
-pub(crate) fn making(
-    clock: Clock,
-    metrics: DiscoveryMetrics,
-) -> impl FnMut(&Vec<ScrapeConfig>, &Found) -> Made<Assignment> {
+pub(crate) fn making(clock: Clock, metrics: DiscoveryMetrics) -> impl FnMut(&Vec<ScrapeConfig>, &Found) -> Made<Wish> {
     let mut newest: (u64, Option<Vec<Target>>) = (0, None);
     move |configs, found| {
         let resolved = resolve_jobs(configs, &found.groups, &[]);
@@ -17,7 +16,7 @@ pub(crate) fn making(
         let mut list = None;
         if newest.1.as_ref() != Some(&resolved.targets) {
             newest = (newest.0 + 1, Some(resolved.targets.clone()));
-            list = Some(Assignment::new(Generation(newest.0), clock.now(), resolved.targets));
+            list = Some(Wish::Follow(Assignment::new(Generation(newest.0), clock.now(), resolved.targets)));
         }
         Made { list, complaints: resolved.complaints }
     }

@@ -19,19 +19,20 @@ pub(crate) fn range_behind(window: Window, interval: Duration) -> TimeRange {
 /// A target's samples that are not in rows.
 pub(crate) type Loose = Vec<(MetricId, Sample)>;
 
-/// Adds to `sums` what a target gives to `window`; returns its scrapes inside: when, and how many seconds each took.
+/// Adds to `sums` what a target, this secondary's `since` then, gives to `window`; returns its scrapes inside: when, and how many seconds each took.
 ///
 /// # Errors
 /// If the store cannot be read, or cannot keep a new row key.
 pub(crate) fn replay(
     store: &Store,
     plans: &mut Plans,
-    (target, class): (TargetId, Class),
+    (target, class, since): (TargetId, Class, Timestamp),
     loose: Option<&Loose>,
     (window, interval): (Window, Duration),
     sums: &mut Vec<CrossSum>,
 ) -> Result<Vec<(Timestamp, f64)>, Error> {
-    let mut rows = store.rows(target, range_behind(window, interval))?;
+    let behind = range_behind(window, interval);
+    let mut rows = store.rows(target, TimeRange { start: behind.start.max(since), ..behind })?;
     let Some(loose) = loose else { return replay_rows(store, plans, class, rows, (window, interval), sums) };
     let (mut samples, mut scrapes) = (Samples::default(), Vec::new());
     while let Some(row) = rows.next_row()? {
@@ -42,7 +43,8 @@ pub(crate) fn replay(
             }
         }
     }
-    loose.iter().for_each(|(metric, sample)| samples.push(*metric, *sample));
+    let loose = loose.iter().filter(|(_, sample)| sample.at >= since);
+    loose.for_each(|(metric, sample)| samples.push(*metric, *sample));
     let starts = start_columns(store, &samples.metrics());
     samples.contribute((window, interval), &starts, sums, |metric| plans.column(class, metric, window.start()))?;
     Ok(scrapes)

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::census::Census;
-use crate::collect::{Assign, Collecting, Wishes, collect, listen_to_parents};
+use crate::collect::{Assign, Collecting, Wish, Wishes, collect, listen_to_parents};
 use crate::collector::{Collector, Place, newest_stamped};
 use crate::discovery::{making, read_file, read_list};
 use crate::maintain::maintain;
@@ -120,15 +120,15 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         default_interval: topology.defaults.scrape_interval,
         raw_retention: topology.retention.raw,
     };
-    let persisted = persisted_assignment(&store)?;
-    let followed = persisted.as_ref().map(|share| (share.generation, share.fingerprint)).unwrap_or_default();
+    let persisted = persisted_assignments(&store)?;
+    let followed = persisted.last().map(|share| (share.generation, share.fingerprint)).unwrap_or_default();
     let (events, heard) = mpsc::channel(16);
     let (to_assign, assignments) = mpsc::channel(4);
     let (to_snapshot, snapshots) = mpsc::channel(4);
     let (to_keep, to_be_kept) = mpsc::channel(4);
-    if let Some(share) = persisted.clone() {
+    if let Some(share) = persisted.last().cloned() {
         // The channel is empty: there is room.
-        let _ = to_assign.try_send(share);
+        let _ = to_assign.try_send(Wish::Follow(share));
     }
     // A channel for each link, so that they hear of it in order.
     let (taken, followers): (Vec<_>, Vec<_>) = datacenter.primaries.iter().map(|_| watch::channel(followed)).unzip();
@@ -261,7 +261,8 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
         discover(Discovery::new(setup), configs, reloaded, sources, make, to_assign, cancel).await;
         Ok(())
     });
-    let inputs = Inputs { client, assignments, configured, snapshots, kept, configs: scrape_configs, persisted: None };
+    let inputs =
+        Inputs { client, assignments, configured, snapshots, kept, configs: scrape_configs, persisted: Vec::new() };
     base.start(&clock, place, inputs, Vec::new(), (watch::Sender::new(retention).subscribe(), memory))?;
     let reload = reloading_alone(reload, to_configure, to_discover);
     base.finish(http, clock, reload, cancel, grace).await
@@ -292,13 +293,13 @@ fn client(surroundings: &Surroundings, folder: PathBuf) -> Client {
 /// Where what is to be scraped comes from.
 struct Inputs {
     client: Client,
-    assignments: mpsc::Receiver<Assignment>,
+    assignments: mpsc::Receiver<Wish>,
     configured: mpsc::Receiver<Vec<ScrapeConfig>>,
     snapshots: mpsc::Receiver<()>,
     kept: mpsc::Receiver<KeptLabels>,
     configs: Vec<ScrapeConfig>,
     /// The share followed before a restart: windows left unfinished are those of its targets.
-    persisted: Option<Assignment>,
+    persisted: Vec<Assignment>,
 }
 
 /// What both kinds of secondary have.
@@ -352,7 +353,11 @@ impl Base {
         let (window, late_window) = (place.window, place.late_window);
         let mut collector =
             blocking(|| Collector::open(place, store.clone(), self.outlet.clone(), plans, census, clock.now()))?;
-        if let Some(share) = inputs.persisted {
+        let newest = inputs.persisted.last().cloned();
+        for share in inputs.persisted {
+            collector.remember(share)?;
+        }
+        if let Some(share) = newest {
             let mut batch = Batch::default();
             blocking(|| collector.assign(share, clock.now(), &mut batch))?;
             store.commit(batch)?;
@@ -432,7 +437,7 @@ impl Base {
 /// Scrapes what is assigned, from the moment the assignment holds, until `cancel`.
 async fn scrape(
     mut targets: Targets,
-    mut assignments: mpsc::Receiver<Assignment>,
+    mut assignments: mpsc::Receiver<Wish>,
     mut configured: mpsc::Receiver<Vec<ScrapeConfig>>,
     to_collector: mpsc::Sender<Assign>,
     clock: Clock,
@@ -448,7 +453,14 @@ async fn scrape(
                 targets.configure(&configs);
                 targets.follow(followed.iter().cloned(), clock.now());
             }
-            Some(assignment) = assignments.recv() => {
+            Some(wish) = assignments.recv() => {
+                let assignment = match wish {
+                    Wish::Follow(assignment) => assignment,
+                    Wish::Twin(twin) => {
+                        drop(to_collector.send(Assign::Twin(twin)).await);
+                        continue;
+                    }
+                };
                 // A share that holds from a later window on is another's until then.
                 let now = clock.now();
                 let from = assignment.effective_from.min(Window::containing(now, window).end());
@@ -459,7 +471,7 @@ async fn scrape(
                 }
                 let (indexes, answer) = oneshot::channel();
                 let list = assignment.targets.clone();
-                if to_collector.send(Assign { assignment, indexes }).await.is_err() {
+                if to_collector.send(Assign::Follow(assignment, indexes)).await.is_err() {
                     break;
                 }
                 let Ok(indexes) = answer.await else { break };
@@ -489,9 +501,9 @@ fn open_store(
     Store::open_in(data, &options)
 }
 
-fn persisted_assignment(store: &Store) -> Result<Option<Assignment>, Error> {
-    let Some((_, bytes)) = store.assignment()? else { return Ok(None) };
-    Ok(Some(firetower_wire::decode_assignment(&bytes)?))
+fn persisted_assignments(store: &Store) -> Result<Vec<Assignment>, Error> {
+    let kept = store.assignments()?.into_iter();
+    kept.map(|(_, bytes)| Ok(firetower_wire::decode_assignment(&bytes)?)).collect()
 }
 
 fn end((failed, overran): (Vec<Ended<Error>>, Vec<&'static str>), grace: Duration) -> Result<(), Error> {

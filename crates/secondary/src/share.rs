@@ -43,17 +43,62 @@ impl Shares {
         Shares(vec![Arc::new(Share::new(none, Vec::new()))])
     }
 
-    /// Adds a newer share; the first one also stands for all time before it. The same targets under a higher number, as each
-    /// primary of a pair gives them, hold already.
-    pub(crate) fn push(&mut self, share: Share) {
-        let newest = self.0.last().map(|newest| newest.assignment.fingerprint);
-        if !self.is_unset() && newest == Some(share.assignment.fingerprint) {
-            return;
-        }
-        if self.is_unset() || self.0.len() == SHARES_MAX {
+    /// Adds a newer share; the first one also stands for all time before it.
+    ///
+    /// One of the same targets from another list changes nothing: it holds from when on they were held.
+    ///
+    /// Returns from when on windows follow other targets than before, if any do.
+    pub(crate) fn push(&mut self, mut share: Share) -> Option<Timestamp> {
+        let new = &mut share.assignment;
+        let mut changed_from = Some(new.effective_from);
+        if self.is_unset() {
+            self.0.clear();
+            changed_from = None;
+        } else if let Some(before) = self.alike(new.fingerprint) {
+            let is_twin = before.list != 0 && before.list == new.list;
+            let from = if is_twin { new.effective_from } else { before.effective_from };
+            new.effective_from = from.min(before.effective_from);
+            // It keeps its number: the other primary may give the next one to another list.
+            (new.list, new.generation) = (before.list, before.generation);
+            changed_from = (from < before.effective_from).then_some(from);
+            self.0.pop();
+        } else if self.0.len() == SHARES_MAX {
             self.0.remove(0);
         }
         self.0.push(Arc::new(share));
+        changed_from
+    }
+
+    /// Hears what a primary calls a share that is followed under its twin's number: the list holds from the earlier of both
+    /// times, so that all who hear of both end with the same.
+    ///
+    /// Returns the share if that changes from when on it holds.
+    pub(crate) fn hear_twin(&mut self, twin: &Assignment) -> Option<&Assignment> {
+        let is_twin = |pair: &[Arc<Share>]| {
+            let (before, share) = (&pair[0].assignment, &pair[1].assignment);
+            let is_alike = share.list == twin.list && share.fingerprint == twin.fingerprint && twin.list != 0;
+            is_alike && before.generation < twin.generation && twin.effective_from < share.effective_from
+        };
+        let at = 1 + self.0.windows(2).position(is_twin)?;
+        let share = &self.0[at];
+        let assignment = Assignment { effective_from: twin.effective_from, ..share.assignment.clone() };
+        self.0[at] = Arc::new(Share::new(assignment, share.ids.clone()));
+        Some(&self.0[at].assignment)
+    }
+
+    /// Returns the newest share.
+    pub(crate) fn newest(&self) -> &Assignment {
+        &self.0[self.0.len() - 1].assignment
+    }
+
+    /// Returns the newest share if it is of the same targets.
+    pub(crate) fn alike(&self, fingerprint: u64) -> Option<&Assignment> {
+        Some(self.newest()).filter(|newest| !self.is_unset() && newest.fingerprint == fingerprint)
+    }
+
+    /// Returns the generation of the oldest share that is remembered, once there are as many as there may be.
+    pub(crate) fn oldest(&self) -> Option<Generation> {
+        (self.0.len() == SHARES_MAX).then(|| self.0[0].assignment.generation)
     }
 
     /// Tells whether no share has been taken yet.
@@ -63,7 +108,92 @@ impl Shares {
 
     /// Returns the share that holds in `window`.
     pub(crate) fn of(&self, window: Window) -> &Arc<Share> {
-        let holds = |share: &&Arc<Share>| share.assignment.effective_from <= window.start();
-        self.0.iter().rev().find(holds).unwrap_or(&self.0[0])
+        &self.0[self.place_in(window)]
+    }
+
+    /// Returns since when a target that is this secondary's in `window` has been that without a break: what was scraped before
+    /// is no predecessor of what comes after, for another has counted the steps between.
+    pub(crate) fn since(&self, window: Window, target: TargetId) -> Timestamp {
+        let shares = &self.0[..=self.place_in(window)];
+        let broken = shares.iter().rposition(|share| share.place_of(target).is_none());
+        let first = broken.and_then(|broken| shares.get(broken + 1));
+        first.map_or(Timestamp::MIN, |share| share.assignment.effective_from)
+    }
+
+    fn place_in(&self, window: Window) -> usize {
+        let holds = |share: &Arc<Share>| share.assignment.effective_from <= window.start();
+        self.0.iter().rposition(holds).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firetower_model::Labels;
+    use std::time::Duration;
+
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn share(generation: u64, list: u64, from_s: i64, instances: &[&str]) -> Share {
+        let target = |instance: &&str| Target {
+            job_name: "a".into(),
+            labels: Labels::new([("instance", *instance)]),
+            url: format!("http://{instance}/metrics"),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+        };
+        let targets = instances.iter().map(target).collect();
+        let from = Timestamp::from_millis(from_s * 1_000);
+        let assignment = Assignment::new(Generation(generation), from, targets);
+        // The ids are the letters' places.
+        let ids = instances.iter().map(|instance| TargetId(u32::from(instance.as_bytes()[0] - b'a')));
+        Share::new(Assignment { list, ..assignment }, ids.collect())
+    }
+
+    fn count_in(shares: &Shares, window: i64) -> usize {
+        let window = Window::containing(Timestamp::from_millis(window * 10_000), WINDOW);
+        shares.of(window).assignment.targets.len()
+    }
+
+    #[test]
+    fn each_window_has_the_share_that_held_in_it() {
+        let mut shares = Shares::new();
+        // Which share comes, from when on that changes windows, and how many targets those from 0 s, 10 s, ... have then.
+        let steps: [(Share, Option<i64>, [usize; 5]); 6] = [
+            (share(1, 7, 20, &["a", "b"]), None, [2, 2, 2, 2, 2]),
+            (share(2, 8, 40, &["a"]), Some(40), [2, 2, 2, 2, 1]),
+            (share(4, 8, 30, &["a"]), Some(30), [2, 2, 2, 1, 1]),
+            // Only the shares of others are new in this list.
+            (share(5, 9, 40, &["a"]), None, [2, 2, 2, 1, 1]),
+            (share(6, 0, 10, &["a"]), None, [2, 2, 2, 1, 1]),
+            (share(8, 7, 40, &["a", "b"]), Some(40), [2, 2, 2, 1, 2]),
+        ];
+        for (at, (share, changed_from, counts)) in steps.into_iter().enumerate() {
+            let changed = shares.push(share).map(|from| from.as_millis() / 1_000);
+            assert_eq!(changed, changed_from, "step {at}");
+            assert_eq!([0, 1, 2, 3, 4].map(|window| count_in(&shares, window)), counts, "step {at}");
+        }
+        // Since when a and b have been its own in each window.
+        let since = |target| {
+            let at = |window: i64| Window::containing(Timestamp::from_millis(window * 10_000), WINDOW);
+            [0, 1, 2, 3, 4].map(|window| match shares.since(at(window), TargetId(target)) {
+                Timestamp::MIN => -1,
+                since => since.as_millis() / 1_000,
+            })
+        };
+        assert_eq!((since(0), since(1)[4]), ([-1; 5], 40));
+        // What the other primary calls them: the first share, twice; the second one; and one of no list.
+        let twins = [
+            (share(1, 7, 10, &["a", "b"]), [2, 2, 2, 1, 2]),
+            (share(7, 7, 30, &["a", "b"]), [2, 2, 2, 2, 2]),
+            (share(3, 8, 20, &["a"]), [2, 2, 1, 2, 2]),
+            (share(3, 0, 10, &["a"]), [2, 2, 1, 2, 2]),
+            (share(3, 8, 25, &["a"]), [2, 2, 1, 2, 2]),
+        ];
+        for (at, (twin, counts)) in twins.into_iter().enumerate() {
+            let before = [0, 1, 2, 3, 4].map(|window| count_in(&shares, window));
+            assert_eq!(shares.hear_twin(&twin.assignment).is_some(), before != counts, "twin {at}");
+            assert_eq!([0, 1, 2, 3, 4].map(|window| count_in(&shares, window)), counts, "twin {at}");
+        }
     }
 }

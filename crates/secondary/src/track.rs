@@ -119,8 +119,12 @@ impl Track {
         }
         let forgotten = window.start() - interval.max(PREDECESSOR_AGE_MAX);
         self.ended.retain(|_, ended| ended.at >= forgotten);
-        for (metric, ended) in self.ended.iter().filter(|(_, ended)| ended.at >= oldest) {
-            sum_of(sums, ended_column(*metric)?).add_value(ended.value);
+        let standing = self.ended.iter().filter(|(_, ended)| ended.at >= oldest);
+        let mut standing: Vec<(MetricId, f64)> = standing.map(|(metric, ended)| (*metric, ended.value)).collect();
+        // In order, so that the same happens in the same order: a metric may get its row here.
+        standing.sort_unstable_by_key(|(metric, _)| *metric);
+        for (metric, value) in standing {
+            sum_of(sums, ended_column(metric)?).add_value(value);
         }
         Ok(())
     }

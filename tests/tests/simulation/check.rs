@@ -1,23 +1,21 @@
 //! What must hold once everything has settled, read from the disks that are left.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use firetower_model::{Account, Select, TimeRange, Timestamp, is_stale};
+use firetower_model::{Account, Assignment, Select, TimeRange, Timestamp, is_stale};
 use firetower_store::{DataDirectory, Options, Outbox, Receiver, RowQuery, RowTier, RowValue, Store};
 use firetower_tests::{Coverage, Grid, Point, RawSeries, Row, RowKey, Rows, check_coverage, check_rows, expected_rows};
 
-use crate::faults::Event;
 use crate::monitors::Site;
-use crate::plan::{CALM, EMPTIED, FAULTS_FROM, HEALED, INTERVAL, Node, Plan, Role, WINDOW};
+use crate::plan::{CALM, EMPTIED, FAULTS_FROM, INTERVAL, Node, Plan, Role, WINDOW};
 use crate::served::{PAST_NAME, Served};
 
 /// How long around the loss of a data directory its windows are not whole.
 const LOSS: Duration = Duration::from_secs(10);
-/// How far from the moment of a change of lists, by true time, windows may belong to the one list or the other.
+/// How long before the lists are emptied windows may be in the one list or the other.
 const UNSURE: Duration = Duration::from_secs(4);
 /// Points that are read at once.
 const POINTS_MAX: usize = 1 << 20;
@@ -48,19 +46,67 @@ pub(crate) fn check(
     }
     check_accounts(plan, &left, wiped)?;
     let mut expected = BTreeMap::new();
-    let grid = grid(plan);
     for datacenter in plan.datacenters.keys() {
-        let mut series = Vec::new();
+        let mut leaves = Vec::new();
         for node in plan.of_role(Role::Secondary, datacenter) {
             let raw = left[node.name.as_str()].raw()?;
             check_served(plan, &raw, served).with_context(|| node.name.clone())?;
             // Samples that came too late are in no row.
-            series.extend(raw.into_iter().filter(|series| series.label("__name__") != PAST_NAME).map(without_ends));
+            let raw = raw.into_iter().filter(|series| series.label("__name__") != PAST_NAME).map(without_ends);
+            leaves.push(Leaf { shares: left[node.name.as_str()].shares()?, series: raw.collect() });
         }
-        check_calm(plan, datacenter, &series, served)?;
-        expected.insert(datacenter.as_str(), (series.clone(), expected_rows(&series, grid)));
+        let all: Vec<RawSeries> = leaves.iter().flat_map(|leaf| leaf.series.iter().cloned()).collect();
+        check_calm(plan, datacenter, &all, served)?;
+        expected.insert(datacenter.as_str(), spans(&leaves, grid(plan)));
     }
     check_replicas(plan, &left, &expected, wiped)
+}
+
+/// What is left of a secondary: its shares, the oldest first, and its series.
+struct Leaf {
+    shares: Vec<Assignment>,
+    series: Vec<RawSeries>,
+}
+
+impl Leaf {
+    /// Returns the series of the targets that are its own from `at_ms` on until its next share holds, with the samples since
+    /// they are that.
+    fn own(&self, at_ms: i64) -> impl Iterator<Item = RawSeries> {
+        let holding = self.shares.iter().rposition(|share| share.effective_from.as_millis() <= at_ms).unwrap_or(0);
+        let shares = self.shares.get(..=holding).unwrap_or_default();
+        self.series.iter().filter_map(move |series| {
+            let instance = Some(series.label("instance"));
+            let is_own = |share: &Assignment| share.targets.iter().any(|one| one.labels.get("instance") == instance);
+            let broken = shares.iter().rposition(|share| !is_own(share));
+            let since = match broken {
+                Some(broken) => shares.get(broken + 1)?.effective_from.as_millis(),
+                None => shares.first().map(|_| i64::MIN)?,
+            };
+            let mut own = series.clone();
+            own.samples.retain(|(at, _)| *at >= since);
+            Some(own)
+        })
+    }
+}
+
+/// Windows in which no target moves, the series that are in them, and the rows that these make.
+struct Span {
+    grid: Grid,
+    series: Vec<RawSeries>,
+    rows: BTreeMap<Row, Point>,
+}
+
+/// Cuts the windows of `grid` where a share of any leaf begins to hold.
+fn spans(leaves: &[Leaf], grid: Grid) -> Vec<Span> {
+    let starts = leaves.iter().flat_map(|leaf| &leaf.shares).map(|share| share.effective_from.as_millis());
+    let mut cuts: BTreeSet<i64> = starts.filter(|at| (grid.start_ms..grid.end_ms).contains(at)).collect();
+    cuts.extend([grid.start_ms, grid.end_ms]);
+    let span = |(from, to): (&i64, &i64)| {
+        let series: Vec<RawSeries> = leaves.iter().flat_map(|leaf| leaf.own(*from)).collect();
+        let grid = Grid { start_ms: *from, end_ms: *to, ..grid };
+        Span { rows: expected_rows(&series, grid), grid, series }
+    };
+    cuts.iter().zip(cuts.iter().skip(1)).map(span).collect()
 }
 
 /// Returns all windows there may be until the lists are emptied.
@@ -77,16 +123,6 @@ fn window_at(plan: &Plan, at: Duration) -> i64 {
     (plan.begin_ms + at.as_millis() as i64).div_euclid(window_ms) * window_ms
 }
 
-/// Returns the windows in which it is not sure, from outside, which list of targets holds.
-fn unsure(plan: &Plan, datacenter: &str) -> Range<i64> {
-    let changes = plan.events.iter().filter(|(at, event)| {
-        let is_here = matches!(event, Event::List { datacenter: here, .. } if here == datacenter);
-        is_here && *at >= FAULTS_FROM && *at < EMPTIED
-    });
-    let first = changes.map(|(at, _)| *at).min();
-    first.map_or(0..0, |at| window_at(plan, at - UNSURE)..window_at(plan, HEALED + 2 * UNSURE))
-}
-
 impl<'a> Left<'a> {
     fn open(plan: &Plan, node: &'a Node, disk: firetower_store::ModelDisk) -> Result<Left<'a>> {
         let options = Options::new(Timestamp::from_millis(plan.begin_ms), 0);
@@ -100,6 +136,12 @@ impl<'a> Left<'a> {
             .map(|(child, applied)| (child.to_owned(), applied.weight + applied.weight_before))
             .collect();
         Ok(Left { node, store, accounts, applied })
+    }
+
+    /// Returns which targets it was to scrape, the newest list last.
+    fn shares(&self) -> Result<Vec<Assignment>> {
+        let kept = self.store.assignments()?.into_iter();
+        kept.map(|(_, bytes)| Ok(firetower_wire::decode_assignment(&bytes)?)).collect()
     }
 
     /// Returns all series with all their samples, markers too.
@@ -252,33 +294,44 @@ fn without_ends(mut series: RawSeries) -> RawSeries {
 fn check_replicas(
     plan: &Plan,
     left: &BTreeMap<&str, Left<'_>>,
-    expected: &BTreeMap<&str, (Vec<RawSeries>, BTreeMap<Row, Point>)>,
+    expected: &BTreeMap<&str, Vec<Span>>,
     wiped: &BTreeMap<String, Duration>,
 ) -> Result<()> {
     for of in left.values().filter(|of| of.node.role != Role::Secondary) {
-        for (datacenter, (series, expected)) in expected {
+        for (datacenter, spans) in expected {
             if of.node.role == Role::Primary && of.node.datacenter != *datacenter {
                 continue;
             }
-            let whole_from = whole_from(plan, of.node, datacenter, wiped);
-            let (grid, unsure) = (grid(plan), unsure(plan, datacenter));
-            let is_sure = |start: i64| {
-                let is_whole = whole_from.is_none_or(|from| start >= from);
-                is_whole && start < grid.end_ms && !unsure.contains(&start)
-            };
-            let mut rows = of.rows(datacenter)?;
-            rows.points.retain(|(_, start), _| is_sure(*start));
-            let mut expected = expected.clone();
-            expected.retain(|(_, start), _| is_sure(*start));
             let place = || format!("{} has of {datacenter}", of.node.name);
-            check_rows(&rows, &expected).with_context(place)?;
+            let whole_from = whole_from(plan, of.node, datacenter, wiped);
+            let is_whole = |start: i64| whole_from.is_none_or(|from| start >= from);
+            let mut rows = of.rows(datacenter)?;
+            // Where a primary has lost who had which targets, nobody tells a secondary that was away that some have moved.
+            rows.points.retain(|(_, start), _| is_whole(*start));
+            check_twice(&rows, u64::from(plan.datacenters[*datacenter]), plan).with_context(place)?;
+            rows.points.retain(|(_, start), _| *start < grid(plan).end_ms);
+            let expected = spans.iter().flat_map(|span| span.rows.clone());
+            check_rows(&rows, &expected.filter(|((_, start), _)| is_whole(*start)).collect()).with_context(place)?;
             // Slots are expected from the first list on, which not all have read at the same moment.
             let first = window_at(plan, FAULTS_FROM);
-            for start_ms in grid.starts().filter(|start| is_sure(*start) && *start >= first) {
-                let window = Grid { start_ms, end_ms: start_ms + grid.window_ms, ..grid };
-                check_coverage(&rows, series, window, datacenter).with_context(place)?;
+            for Span { grid, series, .. } in spans {
+                // The other primary may have read the list a little later, and expects fewer or more slots until then.
+                let sure = grid.start_ms + if grid.start_ms > first { 2 * grid.window_ms } else { 0 };
+                for start_ms in grid.starts().filter(|start| is_whole(*start) && *start >= first.max(sure)) {
+                    let window = Grid { start_ms, end_ms: start_ms + grid.window_ms, ..*grid };
+                    check_coverage(&rows, series, window, datacenter).with_context(place)?;
+                }
             }
         }
+    }
+    Ok(())
+}
+
+/// Checks that no target is in a window twice, whoever scraped it: not one more than there are may be counted.
+fn check_twice(rows: &Rows, targets: u64, plan: &Plan) -> Result<()> {
+    for ((key, start), point) in rows.points.iter().filter(|((key, _), _)| key.name == "up") {
+        let since = start - plan.begin_ms;
+        ensure!(point.series <= targets, "{} of {targets} targets at {since} ms: {key:?}", point.series);
     }
     Ok(())
 }

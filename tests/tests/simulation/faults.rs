@@ -45,6 +45,8 @@ pub(crate) enum Event {
     Reset { from: String, to: String },
     /// The link between two hosts is as it should be again; what was held is delivered.
     Repair { a: String, b: String },
+    /// A datacenter has these secondaries, of those that it may have; its primaries are told to read the topology again.
+    Secondaries { datacenter: String, without: Option<String> },
     /// A datacenter's list of targets is now these of its host's targets.
     List { datacenter: String, numbers: Vec<u16> },
 }
@@ -94,13 +96,14 @@ struct Draw<'a> {
 
 impl Draw<'_> {
     fn fault(&mut self) {
-        match self.random.below(12) {
+        match self.random.below(13) {
             0..=2 => self.process(DiskFate::Kept),
             3..=5 => {
                 let (writes, kept_per_mille) = (self.random.below(WRITES_MAX), self.random.below(1_001));
                 self.process(DiskFate::Cut { writes, kept_per_mille });
             }
             6..=10 => self.link(),
+            11 => self.secondaries(),
             _ => self.list(),
         }
     }
@@ -155,6 +158,22 @@ impl Draw<'_> {
         };
         self.events.push((at, event));
         self.events.push((over, Event::Repair { a, b }));
+    }
+
+    /// Takes a secondary out of the topology, so that its targets move to the other, and puts it back.
+    fn secondaries(&mut self) {
+        let at = self.random.below(self.plan.datacenters.len() as u64) as usize;
+        let Some(datacenter) = self.plan.datacenters.keys().nth(at) else { return };
+        let secondaries: Vec<&str> =
+            self.plan.of_role(Role::Secondary, datacenter).map(|node| node.name.as_str()).collect();
+        let without = secondaries[self.random.below(secondaries.len() as u64) as usize].to_owned();
+        if secondaries.len() < 2 {
+            return;
+        }
+        let Some((at, over)) = self.span(datacenter, 2_000, 8_000) else { return };
+        let event = |without| Event::Secondaries { datacenter: datacenter.clone(), without };
+        self.events.push((at, event(Some(without))));
+        self.events.push((over, event(None)));
     }
 
     /// Takes targets out of a list, and puts them back.

@@ -31,7 +31,8 @@ pub(crate) struct Site {
     pub(crate) lives: AtomicU64,
     pub(crate) cancel: Mutex<CancellationToken>,
     pub(crate) seed: u64,
-    pub(crate) topology: Topology,
+    /// The file as it is now.
+    pub(crate) topology: Arc<Mutex<Topology>>,
     /// Where the lists of targets are.
     pub(crate) folder: PathBuf,
     pub(crate) resets: Resets,
@@ -100,12 +101,13 @@ fn has_gone_back(error: &(dyn Error + 'static)) -> bool {
 
 async fn run(site: &Site, cancel: CancellationToken) -> turmoil::Result {
     let surroundings = site.surroundings();
-    let topology = site.topology.clone();
+    let file = site.topology.lock().expect("no panics").clone();
+    let topology = file.clone();
     let http = listen(&site.name, HTTP_PORT).await?;
     let data = DataDirectory::Model(site.disk.clone());
-    let again = topology.clone();
-    let reload = Arc::new(move || Ok(again.clone()));
-    let place = site.topology.find(&site.name).ok_or("a node of the topology")?;
+    let again = Arc::clone(&site.topology);
+    let reload = Arc::new(move || Ok(again.lock().expect("no panics").clone()));
+    let place = file.find(&site.name).ok_or("a node of the topology")?;
     match place {
         Place::Global(node) => {
             let (node, grpc) = (node.clone(), listen(&site.name, GRPC_PORT).await?);

@@ -1,6 +1,6 @@
 //! What the monitors say of themselves while they run, read over their HTTP pages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -50,12 +50,33 @@ impl Readings {
     }
 }
 
+/// Monitors that are to read the topology again; clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Reloads(Arc<Mutex<BTreeSet<String>>>);
+
+impl Reloads {
+    pub(crate) fn want(&self, monitor: &str) {
+        self.0.lock().expect("no panics").insert(monitor.to_owned());
+    }
+
+    /// Tells those that have not heard; one that is down reads the file at its next start.
+    async fn tell(&self) {
+        let wanted = self.0.lock().expect("no panics").clone();
+        for monitor in wanted {
+            if timeout(ANSWER_LIMIT, ask(&monitor, "POST /-/reload")).await.is_ok_and(|answer| answer.is_ok()) {
+                self.0.lock().expect("no panics").remove(&monitor);
+            }
+        }
+    }
+}
+
 /// Asks all monitors, for ever.
-pub(crate) async fn observe(monitors: Vec<String>, readings: Readings) -> turmoil::Result {
+pub(crate) async fn observe(monitors: Vec<String>, readings: Readings, reloads: Reloads) -> turmoil::Result {
     loop {
+        reloads.tell().await;
         for monitor in &monitors {
             // One that is down, or cannot be reached, says nothing.
-            let Ok(Ok(page)) = timeout(ANSWER_LIMIT, get_metrics(monitor)).await else { continue };
+            let Ok(Ok(page)) = timeout(ANSWER_LIMIT, ask(monitor, "GET /metrics")).await else { continue };
             let at = turmoil::sim_elapsed().unwrap_or_default();
             let read = read(&page, at);
             let mut readings = readings.0.lock().expect("no panics");
@@ -68,12 +89,13 @@ pub(crate) async fn observe(monitors: Vec<String>, readings: Readings) -> turmoi
     }
 }
 
-async fn get_metrics(monitor: &str) -> io::Result<String> {
+async fn ask(monitor: &str, request: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect((monitor, HTTP_PORT)).await?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: monitor\r\nConnection: close\r\n\r\n").await?;
+    let request = format!("{request} HTTP/1.1\r\nHost: monitor\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    Ok(answer)
+    if answer.starts_with("HTTP/1.1 200") { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 /// Reads a page; what it says of an account must close.

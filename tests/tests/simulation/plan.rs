@@ -98,8 +98,8 @@ impl Plan {
         format!("{datacenter}-targets")
     }
 
-    /// Returns the topology file.
-    pub(crate) fn topology(&self) -> String {
+    /// Returns the topology file without a secondary, if one is named.
+    pub(crate) fn topology(&self, without: Option<&str>) -> String {
         let mut text =
             "firetower: 1\ndefaults: { scrape_interval: 1s, scrape_timeout: 500ms, window: 2s, late_window: 20s }\nglobal:\n".to_owned();
         for node in self.of_role(Role::Global, "") {
@@ -112,7 +112,7 @@ impl Plan {
                 text += &format!("          - {{ node: {0}, http: \"{0}:6110\", grpc: \"{0}:6111\" }}\n", node.name);
             }
             text += "        secondaries:\n";
-            for node in self.of_role(Role::Secondary, datacenter) {
+            for node in self.of_role(Role::Secondary, datacenter).filter(|node| without != Some(&node.name)) {
                 text += &format!("          - {{ node: {0}, http: \"{0}:6110\" }}\n", node.name);
             }
             text += "        scrape_configs:\n";

@@ -18,8 +18,8 @@ use crate::check;
 use crate::faults::{DiskFate, Event, LATENCY, links};
 use crate::monitors::{Site, live};
 use crate::network::Resets;
-use crate::observe::{Readings, observe};
-use crate::plan::{DEADLINE, EMPTIED, HEALED, Plan};
+use crate::observe::{Readings, Reloads, observe};
+use crate::plan::{DEADLINE, EMPTIED, HEALED, Plan, Role};
 use crate::served::{Served, instance, serve};
 use crate::trace::Trace;
 
@@ -36,9 +36,7 @@ pub(crate) fn run(seed: u64) -> Result<u64> {
     let plan = Plan::of(seed);
     tracing::info!(target: "simulation", seed, nodes = plan.nodes.len(), "begins");
     let folder = tempfile::tempdir().context("make a folder for the lists of targets")?;
-    let text = plan.topology();
-    let checked = firetower_topology::read("simulation.yaml", &text);
-    let topology = checked.map_err(|complaints| anyhow!("{complaints:?}\n{text}"))?.topology;
+    let topology = read(&plan, None)?;
     let mut world = World::new(&plan, &topology, folder.path());
     world.run()?;
     check::check(&plan, &world.sites, &world.served, &world.wiped)?;
@@ -55,6 +53,7 @@ struct World<'a> {
     sites: BTreeMap<String, Arc<Site>>,
     served: Served,
     readings: Readings,
+    reloads: Reloads,
     resets: Resets,
     trace: Trace,
     /// Nodes that have lost their data or some of it, and when they began anew.
@@ -86,7 +85,7 @@ impl<'a> World<'a> {
                 lives: AtomicU64::new(0),
                 cancel: Mutex::new(CancellationToken::new()),
                 seed: plan.seed,
-                topology: topology.clone(),
+                topology: Arc::new(Mutex::new(topology.clone())),
                 folder: folder.to_owned(),
                 resets: resets.clone(),
                 trace: trace.clone(),
@@ -105,7 +104,8 @@ impl<'a> World<'a> {
             });
         }
         let (names, heard) = (plan.nodes.iter().map(|node| node.name.clone()).collect(), readings.clone());
-        sim.client("observer", observe(names, heard));
+        let reloads = Reloads::default();
+        sim.client("observer", observe(names, heard, reloads.clone()));
         World {
             plan,
             sim,
@@ -113,6 +113,7 @@ impl<'a> World<'a> {
             sites,
             served,
             readings,
+            reloads,
             resets,
             trace,
             wiped: BTreeMap::new(),
@@ -186,6 +187,13 @@ impl<'a> World<'a> {
             Event::Slow { a, b, latency } => sim.set_link_latency(a.as_str(), b.as_str(), *latency),
             Event::Reset { from, to } => self.resets.reset(from, to),
             Event::Repair { a, b } => repair(sim, a, b),
+            Event::Secondaries { datacenter, without } => {
+                let topology = read(self.plan, without.as_deref())?;
+                for node in self.plan.of_role(Role::Primary, datacenter) {
+                    *self.sites[&node.name].topology.lock().expect("no panics") = topology.clone();
+                    self.reloads.want(&node.name);
+                }
+            }
             Event::List { datacenter, numbers } => self.list(datacenter, numbers)?,
         }
         Ok(())
@@ -266,6 +274,13 @@ impl<'a> World<'a> {
         fs::write(&new, text).context("write a list of targets")?;
         fs::rename(new, name).context("replace a list of targets")
     }
+}
+
+/// Returns the topology without a secondary, if one is named.
+fn read(plan: &Plan, without: Option<&str>) -> Result<Topology> {
+    let text = plan.topology(without);
+    let checked = firetower_topology::read("simulation.yaml", &text);
+    Ok(checked.map_err(|complaints| anyhow!("{complaints:?}\n{text}"))?.topology)
 }
 
 fn repair(sim: &mut Sim<'static>, a: &str, b: &str) {

@@ -161,7 +161,7 @@ pub(super) fn write(asked: &RowsAsked, found: &RowsFound) -> Result<String, Erro
         write_time(&mut out, window.start);
         out.push(',');
         write_coverage(&mut out, &window.coverage);
-        put(&mut out, format_args!(r#","revision":{}}}"#, window.revision));
+        put(&mut out, format_args!(r#","revision":{}}}"#, window.revision.count()));
     }
     for (name, coverage) in [("],\"coverage_worst\":{", &found.worst), ("},\"coverage_total\":{", &found.total)] {
         out.push_str(name);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_model::assignment::SlotIndex;
-use firetower_model::{Body, Coverage, CrossSum, Epoch, TargetId, Timestamp, Watermark, Window, WindowRows};
+use firetower_model::{
+    Body, Coverage, CrossSum, Epoch, TargetId, TimeRange, Timestamp, Watermark, Window, WindowRows, is_stale,
+};
 use firetower_store::Batch;
 
 use crate::Error;
@@ -16,6 +18,9 @@ use crate::window::{Durations, Slots, rows};
 
 /// How long after its end a window is closed.
 pub(super) const CLOSE_DELAY: Duration = Duration::from_secs(1);
+
+/// Windows put out again at once, at most: scrapes wait meanwhile.
+const AGAIN_MAX: usize = 4;
 
 /// How long late scrapes of a closed window are gathered before its rows are put out again.
 pub(super) const LATE_LINGER: Duration = Duration::from_secs(2);
@@ -44,9 +49,8 @@ impl Collector {
             }
             self.closed_until = window.end();
         }
-        let ripe: Vec<Timestamp> =
-            self.late.iter().filter(|(_, since)| **since + LATE_LINGER <= now).map(|(start, _)| *start).collect();
-        for start in ripe {
+        let ripe = self.late.iter().filter(|(_, since)| **since + LATE_LINGER <= now).map(|(start, _)| *start);
+        for start in ripe.take(AGAIN_MAX).collect::<Vec<_>>() {
             self.late.remove(&start);
             self.put_out_again(Window::containing(start, self.place.window), now)?;
             is_written = true;
@@ -76,16 +80,39 @@ impl Collector {
         let loose = self.loose_behind(window)?;
         for (id, target) in share.targets() {
             let class = self.plans.class(&target.labels);
-            let ids = (id, class);
+            let ids = (id, class, self.shares.since(window, id));
             let scope = (window, target.interval);
+            let schedule = target.schedule();
+            let mut newest = Timestamp::MIN;
             for (at, seconds) in replay(&self.store, &mut self.plans, ids, loose.get(&id), scope, &mut sums)? {
                 durations.note(target.labels.get("job").unwrap_or(""), seconds);
+                newest = schedule.last_at_or_before(at);
                 if let Some(place) = share.place_of(id) {
-                    slots.note(place, target.schedule().last_at_or_before(at));
+                    slots.note(place, newest);
                 }
+            }
+            // One that came after its target had ended lies apart.
+            for (metric, up) in loose.get(&id).into_iter().flatten() {
+                if *metric == self.leading[0] && window.range().contains(up.at) {
+                    let slot = schedule.last_at_or_before(up.at);
+                    share.place_of(id).into_iter().for_each(|place| slots.note(place, slot));
+                    newest = newest.max(slot);
+                }
+            }
+            let last = schedule.last_at_or_before(window.end() - Duration::from_millis(1));
+            if newest < last && self.is_belated(id, last, target.interval)? {
+                share.place_of(id).into_iter().for_each(|place| slots.note(place, last));
             }
         }
         self.put_out(window, &sums, &slots, &durations, now)
+    }
+
+    /// Tells whether a slot was scraped after its window was over: its row has the time of the scrape.
+    fn is_belated(&self, target: TargetId, slot: Timestamp, interval: Duration) -> Result<bool, Error> {
+        let window = Window::containing(slot, self.place.window);
+        let mut rows = self.store.rows(target, TimeRange { start: window.end(), end: slot + interval })?;
+        let first = rows.next_row()?;
+        Ok(first.is_some_and(|row| row.values.first().is_some_and(|up| !is_stale(*up))))
     }
 
     fn loose_behind(&self, window: Window) -> Result<HashMap<TargetId, Loose>, Error> {
@@ -108,7 +135,8 @@ impl Collector {
         let Some(outlet) = self.outlet.clone() else { return Ok(()) };
         let newest = self.newest;
         let record = self.record(window)?;
-        record.revision.0 += 1;
+        let is_corrected = std::mem::take(&mut record.is_changed);
+        record.revision = if is_corrected { record.revision.corrected() } else { record.revision.next() };
         let weight = std::mem::take(&mut record.pending_weight);
         record.framed_weight += weight;
         let record = *record;

@@ -30,8 +30,9 @@ impl Collector {
         let Some(last) = self.appender.last(id) else { return Ok((track, self.base_shape)) };
         let (last_at, last_shape) = (last.at, last.shape);
         self.newest = self.newest.max(last_at);
-        let behind = range_behind(Window::containing(now, self.place.window), target.interval);
-        let mut rows = self.store.rows(id, TimeRange { start: behind.start, end: Timestamp::MAX })?;
+        let window = Window::containing(now, self.place.window);
+        let start = range_behind(window, target.interval).start.max(self.shares.since(window, id));
+        let mut rows = self.store.rows(id, TimeRange { start, end: Timestamp::MAX })?;
         let mut previous: Option<HeldRow> = None;
         while let Some(row) = rows.next_row()? {
             let row = HeldRow::new(&self.store, &row, previous.as_ref());

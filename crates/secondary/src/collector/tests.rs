@@ -172,8 +172,15 @@ fn a_window_made_again_has_the_keys_of_its_time() {
         let share = Arc::clone(collector.shares.of(window));
         for (id, target) in share.targets() {
             let class = collector.plans.class(&target.labels);
-            crate::replay::replay(&fleet.store, &mut collector.plans, (id, class), None, (window, WINDOW), &mut sums)
-                .unwrap();
+            crate::replay::replay(
+                &fleet.store,
+                &mut collector.plans,
+                (id, class, Timestamp::MIN),
+                None,
+                (window, WINDOW),
+                &mut sums,
+            )
+            .unwrap();
         }
         let mut by_labels: BTreeMap<bool, u64> = BTreeMap::new();
         for (row, cross) in rows(&sums) {

@@ -1,34 +1,47 @@
-//! The assignment last received, and small notes of the roles.
+//! The assignments last received or made, and small notes of the roles.
 
 use firetower_model::Generation;
 
 use crate::database::{Batch, Store};
 use crate::error::Error;
+use crate::tree::{Pair, scan_around};
 
 const FAMILY: &str = "meta";
-const ASSIGNMENT: &[u8] = b"tree/assignment";
+const ASSIGNMENT: &[u8] = b"tree/assignment/";
 
 impl Store {
-    /// Replaces the assignment that is started from when no parent answers.
+    /// Keeps an assignment, to be started from when no parent answers.
     pub fn put_assignment(&self, batch: &mut Batch, generation: Generation, bytes: &[u8]) {
         let value = [&generation.0.to_be_bytes(), bytes].concat();
-        batch.0.put_cf(self.family(FAMILY), ASSIGNMENT, value);
+        batch.0.put_cf(self.family(FAMILY), assignment_key(generation), value);
     }
 
-    /// Returns the assignment last committed.
+    /// Forgets an assignment.
+    pub fn forget_assignment(&self, batch: &mut Batch, generation: Generation) {
+        batch.0.delete_cf(self.family(FAMILY), assignment_key(generation));
+    }
+
+    /// Returns the assignments that are kept, the newest last.
     ///
     /// # Errors
-    /// If it cannot be read.
-    pub fn assignment(&self) -> Result<Option<(Generation, Vec<u8>)>, Error> {
-        let found = self.db.get_cf(self.family(FAMILY), ASSIGNMENT).map_err(Error::at("read the assignment"))?;
-        let Some(value) = found else { return Ok(None) };
-        let (generation, bytes) = value.split_first_chunk().ok_or_else(|| Error::corrupt("assignment", ASSIGNMENT))?;
-        Ok(Some((Generation(u64::from_be_bytes(*generation)), bytes.to_vec())))
+    /// If they cannot be read.
+    pub fn assignments(&self) -> Result<Vec<(Generation, Vec<u8>)>, Error> {
+        let read = |pair: Result<Pair, Error>| {
+            let (key, value) = pair?;
+            let (generation, bytes) = value.split_first_chunk().ok_or_else(|| Error::corrupt("assignment", &key))?;
+            Ok((Generation(u64::from_be_bytes(*generation)), bytes.to_vec()))
+        };
+        scan_around(self, FAMILY, ASSIGNMENT).map(read).collect()
     }
 
     /// Replaces the note under `key`.
     pub fn put_note(&self, batch: &mut Batch, key: &str, bytes: &[u8]) {
         batch.0.put_cf(self.family(FAMILY), note_key(key), bytes);
+    }
+
+    /// Forgets the note under `key`.
+    pub fn forget_note(&self, batch: &mut Batch, key: &str) {
+        batch.0.delete_cf(self.family(FAMILY), note_key(key));
     }
 
     /// Returns the note last committed under `key`.
@@ -38,6 +51,10 @@ impl Store {
     pub fn note(&self, key: &str) -> Result<Option<Vec<u8>>, Error> {
         self.db.get_cf(self.family(FAMILY), note_key(key)).map_err(Error::at("read a note"))
     }
+}
+
+fn assignment_key(generation: Generation) -> Vec<u8> {
+    [ASSIGNMENT, &generation.0.to_be_bytes()].concat()
 }
 
 fn note_key(key: &str) -> String {
@@ -50,15 +67,22 @@ mod tests {
     use crate::tree::tests::TestStore;
 
     #[test]
-    fn notes_and_the_assignment_survive() {
+    fn notes_and_assignments_survive() {
         let test = TestStore::new();
-        assert_eq!((test.store.assignment().unwrap(), test.store.note("k").unwrap()), (None, None));
+        assert_eq!((test.store.assignments().unwrap(), test.store.note("k").unwrap()), (Vec::new(), None));
         let mut batch = Batch::default();
-        test.store.put_assignment(&mut batch, Generation(9), b"targets");
+        for generation in [300, 9, 255] {
+            test.store.put_assignment(&mut batch, Generation(generation), b"targets");
+        }
+        test.store.forget_assignment(&mut batch, Generation(255));
+        test.store.put_note(&mut batch, "gone", b"");
+        test.store.forget_note(&mut batch, "gone");
         test.store.put_note(&mut batch, "k", b"");
         test.store.commit(batch).unwrap();
         let test = test.reopen();
-        assert_eq!(test.store.assignment().unwrap(), Some((Generation(9), b"targets".to_vec())));
+        let kept = [9, 300].map(|generation| (Generation(generation), b"targets".to_vec()));
+        assert_eq!(test.store.assignments().unwrap(), kept);
         assert_eq!(test.store.note("k").unwrap(), Some(Vec::new()));
+        assert_eq!(test.store.note("gone").unwrap(), None);
     }
 }

@@ -101,9 +101,9 @@ pub struct RowHeader {
 }
 
 impl RowHeader {
-    /// Returns what decides between two: more slots reported, then the epoch, then the revision.
-    fn precedence(&self) -> (u64, Epoch, Revision) {
-        (self.coverage.reported, self.epoch, self.revision)
+    /// Returns what decides between two: more corrections, more slots reported, then the epoch, then the revision.
+    fn precedence(&self) -> (u64, u64, Epoch, Revision) {
+        (self.revision.corrections(), self.coverage.reported, self.epoch, self.revision)
     }
 }
 

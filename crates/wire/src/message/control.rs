@@ -205,6 +205,7 @@ fn assignment_to_proto(assignment: Assignment) -> Result<proto::Assignment, Erro
     Ok(proto::Assignment {
         generation: assignment.generation.0,
         fingerprint: assignment.fingerprint,
+        list: assignment.list,
         effective_from_ms: assignment.effective_from.as_millis(),
         targets: assignment.targets.into_iter().map(target_to_proto).collect::<Result<_, _>>()?,
     })
@@ -215,6 +216,7 @@ fn assignment_from_proto(read: proto::Assignment) -> Result<Assignment, Error> {
     Ok(Assignment {
         generation: Generation(read.generation),
         fingerprint: read.fingerprint,
+        list: read.list,
         effective_from: Timestamp::from_millis(read.effective_from_ms),
         targets: read.targets.into_iter().map(target_from_proto).collect::<Result<_, _>>()?,
     })
