@@ -91,13 +91,14 @@ fn read_fraction(code: u8, from: &mut Reader<'_>, previous: f64) -> Option<Code>
             let number = number_of(form, previous)?.wrapping_add(from.signed()?);
             Some(Code::Value(value_of(form, number)))
         }
-        _ => {
+        BITS.. => {
             let (skipped, bytes) = ((code - BITS) / 8, (code - BITS) % 8 + 1);
             let mut shifted = [0; 8];
             shifted[..usize::from(bytes)].copy_from_slice(from.take(usize::from(bytes))?);
             let bits = u64::from_le_bytes(shifted).checked_shl(u32::from(skipped) * 8)?;
             Some(Code::Value(f64::from_bits(previous.to_bits() ^ bits)))
         }
+        _ => None,
     }
 }
 
@@ -122,6 +123,16 @@ mod tests {
             Just(f64::INFINITY),
             Just(f64::from_bits(0x7ff0_0000_0000_0001)),
         ]
+    }
+
+    #[test]
+    fn a_code_that_nobody_writes_is_none() {
+        for code in 0..=u8::MAX >> 1 {
+            let is_written =
+                code == ENDED || code == ABSENT || code >= BITS || (FORM..FORM + FORMS - 1).contains(&code);
+            let bytes = [&[code << 1 | 1][..], &[0; 9]].concat();
+            assert_eq!(read_code(&mut Reader(&bytes), 0.0).is_some(), is_written, "code {code}");
+        }
     }
 
     #[test]
