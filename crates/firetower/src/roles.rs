@@ -4,19 +4,20 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use firetower_daemon::{Listener, Names, Port, Surroundings};
-use firetower_store::DataDirectory;
+use firetower_store::{DataDirectory, Trouble};
 use firetower_topology::{Datacenter, Node, Retention, Topology};
 use tokio_util::sync::CancellationToken;
 
 use crate::load;
 use crate::protection::Protection;
 
-/// How long after its store failed a role waits before it opens it again.
-const REOPEN_AFTER: Duration = Duration::from_secs(2);
+/// How long after its store failed a role waits before it opens it again: twice as long each time, up to the second, if it
+/// has not run for that long.
+const REOPEN_AFTER: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(32)];
 
 /// Reads the topology again; the complaints if it is refused.
 pub(crate) type ReadAgain = Arc<dyn Fn() -> Result<Topology, String> + Send + Sync>;
@@ -86,16 +87,23 @@ async fn again<F>(cancel: &CancellationToken, run: impl Fn() -> F) -> anyhow::Re
 where
     F: Future<Output = anyhow::Result<()>>,
 {
+    let [least, most] = REOPEN_AFTER;
+    let mut wait = least;
     loop {
+        let started = Instant::now();
         let Err(error) = run().await else { return Ok(()) };
         let store = error.chain().find_map(|cause| cause.downcast_ref::<firetower_store::Error>());
-        if cancel.is_cancelled() || !store.is_some_and(firetower_store::Error::is_mended_by_opening) {
+        let Some(failed) = store.filter(|failed| failed.is_mended_by_opening() && !cancel.is_cancelled()) else {
             return Err(error);
+        };
+        if started.elapsed() > most {
+            wait = least;
         }
-        tracing::error!(error = format!("{error:#}"), wait = ?REOPEN_AFTER, "the store failed, it is opened again");
+        let advice = failed.trouble().map_or("", Trouble::advice);
+        tracing::error!(error = format!("{error:#}"), advice, ?wait, "the store failed, it is opened again");
         tokio::select! {
             () = cancel.cancelled() => return Err(error),
-            () = tokio::time::sleep(REOPEN_AFTER) => {}
+            () = tokio::time::sleep(wait) => wait = (2 * wait).min(most),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use firetower_api::{Common, Readiness, common, query, spans, tsdb};
 use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, start_http};
 use firetower_relay::ExposedDisk;
-use firetower_store::{DataDirectory, Store, is_writable};
+use firetower_store::{DataDirectory, Store, Trouble, is_writable};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -37,8 +37,9 @@ pub(crate) async fn answer_read_only(
         return Err(failed.into());
     }
     let Ok(store) = blocking(|| Store::open_read_only(path)) else { return Err(failed.into()) };
-    let why =
-        format!("{} cannot be written, nothing new is kept: {}", path.display(), firetower_daemon::chain(&failed));
+    let advice = failed.trouble().map_or("", Trouble::advice);
+    let chain = firetower_daemon::chain(&failed).to_string();
+    let why = format!("{} cannot be written, nothing new is kept: {advice} ({chain})", path.display());
     tracing::error!(why, "answering from what is there, and nothing more");
     let mut registry = Registry::default();
     registry.register_collector(Box::new(StoreMetrics::new(store.clone())));

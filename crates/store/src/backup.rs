@@ -35,11 +35,17 @@ impl Store {
     /// committed is in it, also past the last sync.
     ///
     /// # Errors
-    /// If `to` exists or its parent does not, or the disk cannot take it.
+    /// If `to` exists, or what it is to be made in does not, or the disk cannot take it.
     pub fn backup(&self, to: &Path) -> Result<Copied, Error> {
         if to.exists() {
-            return Err(Error::NotEmpty { path: to.into() });
+            return Err(Error::Exists { path: to.into() });
         }
+        let folder = to.parent().unwrap_or(to);
+        fs::read_dir(folder).map_err(|source| Error::Files {
+            step: "find the directory",
+            path: folder.into(),
+            source,
+        })?;
         self.db.checkpoint(to).map_err(Error::at("make a checkpoint"))?;
         let files = files_of(to)?;
         Ok(Copied { files: files.len() as u64, bytes: files.iter().map(|(_, bytes)| bytes).sum() })
@@ -56,15 +62,15 @@ impl Store {
             let path = path.to_owned();
             move |source| Error::Files { step, path, source }
         };
-        fs::create_dir_all(to).map_err(touch("make", to))?;
-        let mut entries = fs::read_dir(to).map_err(touch("list", to))?;
-        if entries.next().is_some() {
+        if fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) {
+            restored_mark(to)?;
             return Err(Error::NotEmpty { path: to.into() });
         }
         let checked = check(from)?;
         if !checked.faults.is_empty() {
             return Err(Error::DamagedCopy { path: from.into(), faults: faults(&checked) });
         }
+        fs::create_dir_all(to).map_err(|source| Error::Make { path: to.into(), source })?;
         let mark = to.join(RESTORED);
         fs::write(&mark, format!("{}\n", from.display())).map_err(touch("write", &mark))?;
         sync_file(&mark).map_err(touch("sync", &mark))?;

@@ -12,10 +12,12 @@ use std::path::Path;
 
 use rocksdb::{DB, ErrorKind};
 
-pub(crate) use self::files::{has_damaged_log, has_tables};
-pub(crate) use self::log::SYNCED_MARK;
+pub(crate) use self::files::{has_content, has_damaged_log};
+pub(crate) use self::log::synced_mark;
 
 use self::entries::Entries;
+use self::files::NOT_OPENED;
+use crate::backup::restored_mark;
 use crate::database::{FAMILIES, Store};
 use crate::engine::ReadOptions;
 use crate::error::Error;
@@ -76,13 +78,19 @@ impl Checked {
 /// If there is no store, or the directory cannot be listed. What is damaged in it is no error, but found.
 pub fn check(path: &Path) -> Result<Checked, Error> {
     let mut checked = Checked::default();
+    restored_mark(path)?;
     files::check(path, &mut checked)?;
+    if checked.faults.iter().any(|fault| fault.means == NOT_OPENED) {
+        return Ok(checked);
+    }
     let db = match Store::open_files(path) {
         Ok(db) => db,
-        Err(error @ (Error::NoStore { .. } | Error::OlderFormat { .. })) => return Err(error),
+        Err(error @ (Error::NoStore { .. } | Error::Unfinished { .. } | Error::OtherFormat { .. })) => {
+            return Err(error);
+        }
         Err(error) => {
             let text = source_of(&error);
-            checked.fault(file_of(&text), "", text, "the store does not open: nothing of it can be used");
+            checked.fault(file_of(&text), "", text, NOT_OPENED);
             return Ok(checked);
         }
     };
@@ -92,9 +100,12 @@ pub fn check(path: &Path) -> Result<Checked, Error> {
     drop(db);
     match Store::open_read_only(path) {
         Ok(store) => check_entries(&store, &mut checked)?,
+        Err(error @ Error::OtherFormat { .. }) => return Err(error),
         Err(error) => {
             let text = source_of(&error);
-            checked.fault(file_of(&text), "", text, "the monitor does not start on this directory");
+            if !checked.faults.iter().any(|fault| fault.text == text) {
+                checked.fault(file_of(&text), "", text, "the monitor does not start on this directory");
+            }
         }
     }
     Ok(checked)
@@ -180,8 +191,9 @@ fn source_of(error: &Error) -> String {
     }
 }
 
-fn is_vanished(error: &rocksdb::Error) -> bool {
-    error.kind() == ErrorKind::IOError && error.as_ref().contains("No such file or directory")
+/// Tells whether a file is missing, as it may be for a moment beside a process that merges files.
+pub(crate) fn is_vanished(error: &rocksdb::Error) -> bool {
+    error.as_ref().contains("No such file or directory")
 }
 
 /// Returns the name of the first file that `text` speaks of.

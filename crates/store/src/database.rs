@@ -10,7 +10,7 @@ use firetower_model::{Incarnation, Timestamp};
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompactionStyle, UniversalCompactOptions};
 
 use crate::backup::restored_mark;
-use crate::check::{has_damaged_log, has_tables};
+use crate::check::{has_content, has_damaged_log, is_vanished};
 use crate::disk::Disk;
 use crate::engine::{Engine, Family, ModelDisk, ReadOptions, Rocks, WriteBatch};
 use crate::error::Error;
@@ -19,7 +19,7 @@ use crate::raw::{Raw, Touched};
 use crate::tree::Tree;
 
 /// The format this release writes.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// The column families: (name, whether RocksDB compresses it).
 ///
@@ -61,6 +61,8 @@ const HINTED_BY_TARGET: &str = "memtable_insert_with_hint_prefix_extractor=rocks
 const MEMORY_BYTES: u64 = 160 << 20;
 /// Memory for blocks read from disk by whoever only reads, in bytes.
 const READ_ONLY_CACHE_BYTES: usize = 16 << 20;
+/// How often a directory is opened for reading while files go away between its list of them and their opening.
+const OPEN_ATTEMPTS: u32 = 16;
 /// What a store in memory is called in messages.
 const MODEL_PATH: &str = "model";
 const FORMAT_KEY: &[u8] = b"format";
@@ -163,6 +165,7 @@ impl Store {
     /// # Errors
     /// If another process has it open, it cannot be read or written, is damaged, or a newer release wrote it.
     pub fn open(path: &Path, options: &Options) -> Result<Store, Error> {
+        fs::create_dir_all(path).map_err(|source| Error::Make { path: path.into(), source })?;
         let mark = restored_mark(path)?;
         let renewal = match mark {
             Some(_) => Some(Renewal::Restored),
@@ -179,9 +182,12 @@ impl Store {
     }
 
     fn open_writable(path: &Path, options: &Options) -> Result<DB, Error> {
-        if !path.join("CURRENT").exists() && has_tables(path) {
+        if !path.join("CURRENT").exists() && has_content(path) {
             // RocksDB would take it for empty, and what is there for leftovers.
             return Err(Error::Damaged { path: path.into(), file: "CURRENT".into(), what: "it is missing".into() });
+        }
+        if let Ok(known) = DB::list_cf(&rocksdb::Options::default(), path) {
+            refuse_other_families(path, &known)?;
         }
         let cache = Cache::new_lru_cache(options.memory.cache_bytes);
         let mut db_options = rocksdb::Options::default();
@@ -229,16 +235,23 @@ impl Store {
         }
         let open = |source| Error::opening(path, source);
         let known = DB::list_cf(&rocksdb::Options::default(), path).map_err(open)?;
+        refuse_other_families(path, &known)?;
         let is_missing = |family: &&(&str, bool)| !known.iter().any(|name| name == family.0);
         if let Some((family, _)) = FAMILIES.iter().find(is_missing) {
-            return Err(Error::OlderFormat { path: path.into(), family });
+            return Err(Error::Unfinished { path: path.into(), family });
         }
         let cache = Cache::new_lru_cache(READ_ONLY_CACHE_BYTES);
         let options =
             |is_compressed| family_options(rocksdb::Options::default(), &cache, READ_ONLY_CACHE_BYTES, is_compressed);
-        let families = FAMILIES.map(|(name, is_compressed)| (name, options(is_compressed)));
-        let db_options = rocksdb::Options::default();
-        DB::open_cf_with_opts_for_read_only(&db_options, path, families, false).map_err(open)
+        let mut attempts = 1;
+        loop {
+            let families = FAMILIES.map(|(name, is_compressed)| (name, options(is_compressed)));
+            match DB::open_cf_with_opts_for_read_only(&rocksdb::Options::default(), path, families, false) {
+                // The process that has it open has merged some files meanwhile.
+                Err(error) if is_vanished(&error) && attempts < OPEN_ATTEMPTS => attempts += 1,
+                opened => return opened.map_err(open),
+            }
+        }
     }
 
     fn load(db: Engine, path: &Path, options: &Options) -> Result<Store, Error> {
@@ -271,8 +284,9 @@ impl Store {
         self.raw.names.flush(&self.db)?;
         let _passed = self.raw.gate.enter(&batch.1)?;
         let mut batch = batch.0;
-        if self.raw.counters.is_synced.swap(false, Ordering::Relaxed) {
-            batch.mark_synced();
+        let synced = self.raw.counters.synced.swap(0, Ordering::Relaxed);
+        if synced > 0 {
+            batch.mark_synced(synced);
         }
         self.db.write(batch).map_err(|error| self.write_failed("write a batch", error))
     }
@@ -292,8 +306,10 @@ impl Store {
     /// # Errors
     /// If the disk cannot take it; while the store is held ([`Store::is_held`]) that passes when there is room.
     pub fn sync(&self) -> Result<(), Error> {
+        // Asked before: what others write meanwhile may not be synced.
+        let last = self.db.last_sequence();
         self.db.sync().map_err(|error| self.write_failed("sync the log", error))?;
-        self.raw.counters.is_synced.store(true, Ordering::Relaxed);
+        self.raw.counters.synced.fetch_max(last, Ordering::Relaxed);
         Ok(())
     }
 
@@ -353,12 +369,34 @@ fn check_format(db: &Engine, path: &Path, options: &Options) -> Result<Incarnati
         db.write_synced(batch).map_err(Error::at("write the format"))?;
         return Ok(incarnation);
     };
-    let found = u32::from_be_bytes(found.try_into().map_err(|_| Error::corrupt("format", FORMAT_KEY))?);
-    if found > FORMAT_VERSION {
-        return Err(Error::NewerFormat { path: path.into(), found, known: FORMAT_VERSION });
-    }
+    refuse_other_format(path, found)?;
     let incarnation = read(INCARNATION_KEY)?.and_then(|bytes| bytes.try_into().ok());
     incarnation.map(Incarnation::from_bytes).ok_or_else(|| Error::corrupt("incarnation", INCARNATION_KEY))
+}
+
+fn refuse_other_format(path: &Path, found: Vec<u8>) -> Result<(), Error> {
+    let found = u32::from_be_bytes(found.try_into().map_err(|_| Error::corrupt("format", FORMAT_KEY))?);
+    if found != FORMAT_VERSION {
+        return Err(Error::OtherFormat { path: path.into(), found, known: FORMAT_VERSION });
+    }
+    Ok(())
+}
+
+/// Refuses a directory with other column families than this release has, of which `known` are there, if its format is another.
+///
+/// Opening it for writing would add those that are missing, so that whoever wrote it could not open it any more.
+fn refuse_other_families(path: &Path, known: &[String]) -> Result<(), Error> {
+    let is_there = |name: &str| known.iter().any(|known| known == name);
+    // RocksDB adds one of its own.
+    let is_alike = known.len() == FAMILIES.len() + 1 && FAMILIES.iter().all(|(name, _)| is_there(name));
+    if is_alike || !is_there("meta") {
+        return Ok(());
+    }
+    let open = |source| Error::opening(path, source);
+    let db = DB::open_cf_for_read_only(&rocksdb::Options::default(), path, ["meta"], false).map_err(open)?;
+    let meta = db.cf_handle("meta").expect("it was opened");
+    let found = db.get_cf(meta, FORMAT_KEY).map_err(open)?;
+    found.map_or(Ok(()), |found| refuse_other_format(path, found))
 }
 
 #[cfg(test)]
@@ -366,15 +404,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_keeps_its_incarnation_and_refuses_a_newer_format() {
+    fn a_directory_keeps_its_incarnation_and_other_formats_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let options = Options::new(Timestamp::from_millis(7), 42);
         let store = Store::open(dir.path(), &options).unwrap();
         let first = store.incarnation();
         assert_eq!(first, Incarnation { created: Timestamp::from_millis(7), random: 42 });
-        store.db.put_cf(store.family("meta"), FORMAT_KEY, 9u32.to_be_bytes()).unwrap();
         drop(store);
-        let newer = Store::open(dir.path(), &options).map(|_| ()).unwrap_err();
-        assert!(matches!(newer, Error::NewerFormat { found: 9, known: 1, .. }), "{newer}");
+        let refused = |path: &Path, expected: u32| {
+            for opened in [Store::open(path, &options), Store::open_read_only(path)] {
+                let refused = opened.map(drop).unwrap_err();
+                assert!(matches!(refused, Error::OtherFormat { found, .. } if found == expected), "{refused}");
+            }
+        };
+        for other in [1, 9u32] {
+            let path = dir.path().join(other.to_string());
+            let store = Store::open(&path, &options).unwrap();
+            store.db.put_cf(store.family("meta"), FORMAT_KEY, other.to_be_bytes()).unwrap();
+            drop(store);
+            refused(&path, other);
+            // One with other families is left as it is.
+            let families = || DB::list_cf(&rocksdb::Options::default(), &path).unwrap();
+            let mut db = DB::open_cf(&rocksdb::Options::default(), &path, families()).unwrap();
+            db.drop_cf("raw_rows").unwrap();
+            db.create_cf("unheard_of", &rocksdb::Options::default()).unwrap();
+            drop(db);
+            let before = families();
+            refused(&path, other);
+            assert_eq!(families(), before);
+        }
+        assert_eq!(Store::open(dir.path(), &options).unwrap().incarnation(), first);
+    }
+
+    #[test]
+    fn what_is_no_store_is_said_plainly() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "text").unwrap();
+        let options = Options::new(Timestamp::from_millis(7), 42);
+        let refused = Store::open(&file, &options).map(drop).unwrap_err();
+        assert!(matches!(refused, Error::Make { .. }) && !refused.is_mended_by_opening(), "{refused}");
+        let refused = Store::open_read_only(dir.path()).map(drop).unwrap_err();
+        assert!(matches!(refused, Error::NoStore { .. }), "{refused}");
     }
 }

@@ -51,8 +51,24 @@ pub enum Trouble {
     Full,
     /// Its file system is read-only.
     ReadOnly,
-    /// Its disk fails, or a file is damaged that has to be merged.
+    /// Its disk fails.
     Failing,
+    /// A file is damaged that has to be merged, or cannot be reached.
+    Stuck,
+}
+
+impl Trouble {
+    /// Says what it is and what can be done about it.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Trouble::Full => "its disk is full: make room on that file system, or keep less by `retention`",
+            Trouble::ReadOnly => "its file system is read-only: the kernel's log says why; mount it for writing again",
+            Trouble::Failing => {
+                "its disk fails: the kernel's log says more; mend it, or restore a backup onto another one"
+            }
+            Trouble::Stuck => "a file of it cannot be used: `firetower store check` says which, and what that costs",
+        }
+    }
 }
 
 /// Tells whether files can be written in `path`.
@@ -167,7 +183,9 @@ impl Error {
     pub fn is_mended_by_opening(&self) -> bool {
         match self {
             Error::WentBack { .. } => true,
-            Error::Open { .. } => matches!(self.trouble(), Some(Trouble::Full | Trouble::ReadOnly)),
+            Error::Open { .. } | Error::Make { .. } => {
+                matches!(self.trouble(), Some(Trouble::Full | Trouble::ReadOnly | Trouble::Failing))
+            }
             other => other.trouble().is_some(),
         }
     }
@@ -181,14 +199,15 @@ impl Error {
     pub fn trouble(&self) -> Option<Trouble> {
         let text = match self {
             Error::Open { source, .. } | Error::Rocks { source, .. } => source.as_ref().to_owned(),
-            Error::Files { source, .. } => source.to_string(),
+            Error::Files { source, .. } | Error::Make { source, .. } => source.to_string(),
             _ => return None,
         };
         Some(match text {
             text if text.contains("No space left on device") => Trouble::Full,
             text if text.contains("Read-only file system") => Trouble::ReadOnly,
-            text if text.starts_with("IO error") || text.starts_with("Corruption") => Trouble::Failing,
-            _ if matches!(self, Error::Files { .. }) => Trouble::Failing,
+            text if text.contains("Input/output error") => Trouble::Failing,
+            text if text.starts_with("IO error") || text.starts_with("Corruption") => Trouble::Stuck,
+            _ if matches!(self, Error::Files { .. }) => Trouble::Stuck,
             _ => return None,
         })
     }

@@ -135,6 +135,14 @@ impl Engine {
         }
     }
 
+    /// Returns RocksDB's number of the last entry that was written; the model has none.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        match self {
+            Engine::Rocks(db) => db.latest_sequence_number(),
+            Engine::Model(_) => 0,
+        }
+    }
+
     /// Makes all that was logged survive a power loss.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         match self {

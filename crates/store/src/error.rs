@@ -41,14 +41,20 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
-    /// A copy was to be made, or brought back, where something is already.
-    #[error("{} is not empty: a copy goes only where nothing is", path.display())]
+    /// A copy was to be made where something is already.
+    #[error("there is something at {} already: a copy is made only where nothing is", path.display())]
+    Exists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A copy was to be brought back where something is already.
+    #[error("{} is not empty: a copy is brought back into an empty directory only", path.display())]
     NotEmpty {
         /// The directory.
         path: PathBuf,
     },
     /// A copy is damaged.
-    #[error("the copy at {path} has {faults} faults: `firetower store check --data {path}` lists them", path = path.display())]
+    #[error("the copy at {path} is damaged: `firetower store check --data {path}` lists what was found ({faults})", path = path.display())]
     DamagedCopy {
         /// The directory.
         path: PathBuf,
@@ -68,28 +74,41 @@ pub enum Error {
         path: PathBuf,
     },
     /// The directory has no store.
-    #[error("no store at {}", path.display())]
+    #[error("no store at {}: it is no data directory, or that of a monitor that never ran", path.display())]
     NoStore {
         /// The directory.
         path: PathBuf,
     },
-    /// The directory was written by an older release, and only opening it for writing brings it up.
-    #[error("store at {} has no column family {family}: start its monitor once with this release", path.display())]
-    OlderFormat {
+    /// Making the directory was broken off, and only opening it for writing completes it.
+    #[error("store at {} has no column family {family} yet: start its monitor once", path.display())]
+    Unfinished {
         /// The directory.
         path: PathBuf,
         /// What is missing.
         family: &'static str,
     },
-    /// The directory was written by a newer release.
-    #[error("store at {} has format {found}, this release knows up to {known}", path.display())]
-    NewerFormat {
+    /// The directory was written by another release.
+    #[error(
+        "store at {} has format {found}, {} release wrote it; this one knows {known} only: start that release, or move the \
+         directory away to begin with none: its parents count the loss",
+        path.display(),
+        if found < known { "an earlier" } else { "a later" }
+    )]
+    OtherFormat {
         /// The directory.
         path: PathBuf,
         /// The format found.
         found: u32,
-        /// The newest known.
+        /// The only one that is known.
         known: u32,
+    },
+    /// The directory cannot be made.
+    #[error("make the data directory {}", path.display())]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
     },
     /// The directory's files cannot be reached.
     #[error("{step} {}", path.display())]

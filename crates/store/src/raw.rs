@@ -36,7 +36,7 @@ mod uses;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::database::Store;
@@ -82,8 +82,8 @@ pub(crate) struct Counters {
     pub(crate) dropped: [[AtomicU64; 3]; 3],
     active: AtomicI64,
     pub(crate) unreadable: Holes,
-    /// Everything that was written so far is synced.
-    pub(crate) is_synced: AtomicBool,
+    /// RocksDB's number of the last entry that is synced; 0 once the log says so.
+    pub(crate) synced: AtomicU64,
 }
 
 /// What the raw tier has taken and holds.

@@ -3,13 +3,13 @@
 use std::path::{self, Path};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use firetower_daemon::Surroundings;
 use firetower_store::{Options, Store};
 use serde_json::json;
 
 use crate::access::Access;
-use crate::arguments::{BackupArguments, RestoreArguments};
+use crate::arguments::{BackupArguments, Output, RestoreArguments};
 use crate::client::Client;
 use crate::output::print;
 use crate::table;
@@ -23,7 +23,7 @@ pub(super) fn backup(arguments: &BackupArguments) -> anyhow::Result<()> {
     let (files, bytes) = match &arguments.data {
         Some(data) => {
             if !data.join("CURRENT").is_file() {
-                bail!("no store at {}", data.display());
+                return Err(firetower_store::Error::NoStore { path: data.clone() }.into());
             }
             let made = Store::open(data, &options())?.backup(&to)?;
             (made.files, made.bytes)
@@ -34,6 +34,9 @@ pub(super) fn backup(arguments: &BackupArguments) -> anyhow::Result<()> {
             (made["data"]["files"].as_u64().unwrap_or_default(), made["data"]["bytes"].as_u64().unwrap_or_default())
         }
     };
+    if arguments.ask.output == Output::Json {
+        return Ok(print(&format!("{:#}\n", json!({ "directory": to, "files": files, "bytes": bytes })))?);
+    }
     say(&to, files, bytes, "")
 }
 

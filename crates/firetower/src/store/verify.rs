@@ -44,7 +44,11 @@ fn body(checked: &Checked) -> Value {
 /// Returns what was read in a line, a table of the families, and each fault with what it means.
 fn text(checked: &Checked) -> String {
     let faults = checked.faults.len() as u64 + checked.faults_unlisted;
-    let verdict = if faults == 0 { "sound".to_owned() } else { format!("{faults} faults") };
+    let verdict = match faults {
+        0 => "sound".to_owned(),
+        1 => "1 fault".to_owned(),
+        _ => format!("{faults} faults"),
+    };
     let read = (count(&checked.files.into()), bytes(&checked.bytes.into()));
     let mut out = format!("{verdict}: {} files, {}\n", read.0, read.1);
     if !checked.entries.is_empty() {

@@ -11,6 +11,12 @@ use crate::backup::RESTORED;
 use crate::database::DAMAGED;
 use crate::error::Error;
 
+/// What it means that the files cannot be put together.
+pub(super) const NOT_OPENED: &str = "the store does not open: nothing of it can be used";
+
+/// What RocksDB makes first, before `CURRENT`; there is nothing in it, and it is followed by another at once.
+const FIRST_MANIFEST: &str = "MANIFEST-000001";
+
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -47,7 +53,7 @@ fn kind(name: &str) -> Kind {
 /// # Errors
 /// If there is no store, or the directory cannot be listed.
 pub(super) fn check(path: &Path, checked: &mut Checked) -> Result<(), Error> {
-    let list = |source| Error::Files { step: "list", path: path.into(), source };
+    let list = |source| Error::Files { step: "read the directory", path: path.into(), source };
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(path).map_err(list)? {
         let entry = entry.map_err(list)?;
@@ -55,7 +61,7 @@ pub(super) fn check(path: &Path, checked: &mut Checked) -> Result<(), Error> {
             names.insert(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    if !names.iter().any(|name| matches!(kind(name), Kind::Current | Kind::Manifest | Kind::Table)) {
+    if !names.iter().any(|name| kind(name) == Kind::Current || is_content(name)) {
         return Err(Error::NoStore { path: path.into() });
     }
     let current = check_current(path, &names, checked);
@@ -79,11 +85,14 @@ pub(super) fn check(path: &Path, checked: &mut Checked) -> Result<(), Error> {
     Ok(())
 }
 
-/// Tells whether there are tables in `path`, or what says which count.
-pub(crate) fn has_tables(path: &Path) -> bool {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let kinds = entries.map(|entry| kind(&entry.file_name().to_string_lossy()));
-    kinds.into_iter().any(|kind| matches!(kind, Kind::Table | Kind::Manifest))
+/// Tells whether there is more in `path` than RocksDB had begun when making it was broken off.
+pub(crate) fn has_content(path: &Path) -> bool {
+    let mut entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.any(|entry| is_content(&entry.file_name().to_string_lossy()))
+}
+
+fn is_content(name: &str) -> bool {
+    name != FIRST_MANIFEST && matches!(kind(name), Kind::Manifest | Kind::Log | Kind::Table)
 }
 
 /// Tells whether a log of `path` is damaged, with synced records after the damage: opening it loses these.
@@ -110,23 +119,24 @@ fn read(path: &Path, name: &str, checked: &mut Checked, check: fn(&str, &[u8], &
 
 /// Returns the MANIFEST that counts.
 fn check_current(path: &Path, names: &BTreeSet<String>, checked: &mut Checked) -> Option<String> {
-    const MEANS: &str = "the store does not open: nothing says which files belong to it";
-    let text = fs::read(path.join("CURRENT")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let named = text.as_deref().ok().and_then(|text| text.strip_suffix('\n')).map(str::to_owned);
-    match named.filter(|name| kind(name) == Kind::Manifest && names.contains(name)) {
-        Some(name) => Some(name),
-        None => {
-            let manifests: Vec<&str> =
-                names.iter().filter(|name| kind(name) == Kind::Manifest).map(String::as_str).collect();
-            let text = format!("names no MANIFEST that is there ({})", manifests.join(", "));
-            checked.fault("CURRENT", "", text, MEANS);
-            None
+    let text = match fs::read(path.join("CURRENT")) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) => {
+            checked.fault("CURRENT", "", format!("cannot be read: {error}"), NOT_OPENED);
+            return None;
         }
+    };
+    let named = text.strip_suffix('\n').filter(|name| kind(name) == Kind::Manifest && path.join(name).is_file());
+    if named.is_none() {
+        let manifests: Vec<&str> =
+            names.iter().map(String::as_str).filter(|name| kind(name) == Kind::Manifest).collect();
+        let there = if manifests.is_empty() { "none".to_owned() } else { manifests.join(", ") };
+        checked.fault("CURRENT", "", format!("names no MANIFEST that is there; there is {there}"), NOT_OPENED);
     }
+    named.map(str::to_owned)
 }
 
 fn check_manifest(name: &str, bytes: &[u8], checked: &mut Checked) {
-    const MEANS: &str = "the store does not open: nothing says which files belong to it";
     let found = scan(bytes);
     match found.fault {
         None => {}
@@ -135,7 +145,7 @@ fn check_manifest(name: &str, bytes: &[u8], checked: &mut Checked) {
             checked.remark(name, text, "a crash or power loss cut it; what was synced is before it");
         }
         Some(Fault::Hole | Fault::Damaged) => {
-            checked.fault(name, "", format!("the record at byte {} is damaged", found.sound_bytes), MEANS);
+            checked.fault(name, "", format!("the record at byte {} is damaged", found.sound_bytes), NOT_OPENED);
         }
     }
 }

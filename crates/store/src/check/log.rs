@@ -17,8 +17,19 @@ const MAY_BE_SKIPPED: u8 = 0x80;
 /// Says how records are compressed; the only other type that is written here.
 const COMPRESSION: u8 = 9;
 
-/// Stands in a batch for "all that was written before this one is synced".
-pub(crate) const SYNCED_MARK: &[u8] = b"firetower: all before this is synced";
+/// Stands in a batch for "all entries are synced up to the number that follows", a u64.
+const SYNCED_MARK: &[u8] = b"firetower: synced up to ";
+/// What a batch in the write-ahead log begins with: the number of its first entry, u64, and how many it has, u32.
+const BATCH_HEADER_BYTES: usize = 12;
+/// Types: a whole record, the first piece of one, and the last.
+const WHOLE: u8 = 1;
+const FIRST: u8 = 2;
+const LAST: u8 = 4;
+
+/// Returns what is put into a batch to say that all entries up to `last` are synced.
+pub(crate) fn synced_mark(last: u64) -> Vec<u8> {
+    [SYNCED_MARK, &last.to_le_bytes()].concat()
+}
 
 /// What is in a log file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +47,7 @@ pub(crate) struct LogScan {
 pub(crate) enum Fault {
     /// Nothing sound comes after it: the end of the file was not written whole.
     Torn,
-    /// Sound records come after it, though none that was written after a sync that it was before.
+    /// Sound records come after it, though none that says that it was synced.
     Hole,
     /// It had been written and synced: what comes after it says so, or its own checksum with its length put right.
     Damaged,
@@ -45,7 +56,7 @@ pub(crate) enum Fault {
 /// Reads a whole log file.
 pub(crate) fn scan(file: &[u8]) -> LogScan {
     let mut scan = LogScan::default();
-    let mut at = 0;
+    let (mut at, mut next, mut after) = (0, 0, None);
     while at < file.len() {
         let left = BLOCK_BYTES - at % BLOCK_BYTES;
         if left < HEADER_BYTES {
@@ -54,6 +65,13 @@ pub(crate) fn scan(file: &[u8]) -> LogScan {
         }
         match piece(file, at) {
             Some(payload) => {
+                let kind = file[at + 6];
+                if kind == WHOLE || kind == FIRST {
+                    after = number_after(payload);
+                }
+                if kind == WHOLE || kind == LAST {
+                    next = after.unwrap_or(next);
+                }
                 at += HEADER_BYTES + payload.len();
                 scan.records += 1;
                 scan.sound_bytes = at as u64;
@@ -61,7 +79,7 @@ pub(crate) fn scan(file: &[u8]) -> LogScan {
             // Room that was set aside and never written to.
             None if file[at..].iter().all(|byte| *byte == 0) => break,
             None => {
-                scan.fault = Some(fault(file, at));
+                scan.fault = Some(fault(file, at, next));
                 break;
             }
         }
@@ -86,8 +104,21 @@ fn is_sound(header: &[u8], payload: &[u8]) -> bool {
     masked(crc32c(crc32c(0, &header[6..]), payload)) == stored
 }
 
-/// Says what it means that there is no sound record at `at`.
-fn fault(file: &[u8], at: usize) -> Fault {
+/// Returns the number of the entry that comes after the batch that begins with `payload`.
+fn number_after(payload: &[u8]) -> Option<u64> {
+    let (first, count) = payload.get(..BATCH_HEADER_BYTES)?.split_at(8);
+    let count = u32::from_le_bytes(count.try_into().ok()?);
+    Some(u64::from_le_bytes(first.try_into().ok()?).saturating_add(count.into()))
+}
+
+/// Returns the highest number up to which all entries are synced, as batches in this piece say.
+fn synced_in(payload: &[u8]) -> Option<u64> {
+    let marks = payload.windows(SYNCED_MARK.len() + 8).filter(|window| window.starts_with(SYNCED_MARK));
+    marks.filter_map(|window| window.last_chunk().map(|last| u64::from_le_bytes(*last))).max()
+}
+
+/// Says what it means that there is no sound record at `at`, where the entry `lost` should be.
+fn fault(file: &[u8], at: usize, lost: u64) -> Fault {
     let end = (at - at % BLOCK_BYTES + BLOCK_BYTES).min(file.len());
     // The last record, with a length that reaches past the end or not so far.
     let is_cut = file.len() <= end && at + HEADER_BYTES <= file.len();
@@ -100,7 +131,7 @@ fn fault(file: &[u8], at: usize) -> Fault {
         let found = piece(file, next).filter(|payload| !payload.is_empty());
         if let Some(payload) = found {
             is_followed = true;
-            if payload.windows(SYNCED_MARK.len()).any(|window| window == SYNCED_MARK) {
+            if synced_in(payload).is_some_and(|last| lost <= last) {
                 return Fault::Damaged;
             }
         }
@@ -144,7 +175,10 @@ mod tests {
     use super::*;
 
     fn put(file: &mut Vec<u8>, payload: &[u8]) {
-        let kind = 1u8;
+        put_piece(file, WHOLE, payload);
+    }
+
+    fn put_piece(file: &mut Vec<u8>, kind: u8, payload: &[u8]) {
         let crc = masked(crc32c(crc32c(0, &[kind]), payload));
         file.extend(crc.to_le_bytes());
         file.extend((payload.len() as u16).to_le_bytes());
@@ -152,9 +186,12 @@ mod tests {
         file.extend(payload);
     }
 
-    fn log(payloads: &[&[u8]]) -> Vec<u8> {
+    /// Returns a log of batches of one entry each, numbered from 1 on.
+    fn log(contents: &[&[u8]]) -> Vec<u8> {
         let mut file = Vec::new();
-        payloads.iter().for_each(|payload| put(&mut file, payload));
+        for (number, content) in (1u64..).zip(contents) {
+            put(&mut file, &[number.to_le_bytes().as_slice(), &1u32.to_le_bytes(), content].concat());
+        }
         file
     }
 
@@ -165,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_torn_end_is_told_from_a_damage() {
-        let marked = [b"one: ".as_slice(), SYNCED_MARK].concat();
+        let marked = [b"one: ".as_slice(), &synced_mark(2)].concat();
         let whole = log(&[b"first", b"second", &marked, b"last"]);
         let check = |change: &dyn Fn(&mut Vec<u8>), records: u64, fault: Option<Fault>| {
             let mut file = whole.clone();
@@ -173,8 +210,8 @@ mod tests {
             let found = scan(&file);
             assert_eq!((found.records, found.fault), (records, fault));
         };
-        let second = HEADER_BYTES + 5;
-        let last = whole.len() - HEADER_BYTES - 4;
+        let second = HEADER_BYTES + BATCH_HEADER_BYTES + 5;
+        let last = whole.len() - HEADER_BYTES - BATCH_HEADER_BYTES - 4;
         check(&|_| {}, 4, None);
         check(&|file| file.extend([0; 90_000]), 4, None);
         check(&|file| file.truncate(last), 3, None);
@@ -182,11 +219,30 @@ mod tests {
         check(&|file| file.truncate(last + 3), 3, Some(Fault::Torn));
         check(&|file| file[last + 9] ^= 1, 3, Some(Fault::Torn));
         check(&|file| file[last + 4] ^= 0x40, 3, Some(Fault::Damaged));
-        for at in second..second + HEADER_BYTES + 6 {
+        let third = second + HEADER_BYTES + BATCH_HEADER_BYTES + 6;
+        for at in second..third {
             check(&|file| file[at] ^= 0x10, 1, Some(Fault::Damaged));
         }
         // Not followed by anything that says that it was synced.
-        check(&|file| file[second + HEADER_BYTES + 6 + 9] ^= 1, 2, Some(Fault::Hole));
+        check(&|file| file[third + 9] ^= 1, 2, Some(Fault::Hole));
+        // Written while others were synced.
+        let whole = log(&[b"first", b"second", b"third", &marked]);
+        let check = |at: usize, fault: Fault| {
+            let mut file = whole.clone();
+            file[at + 9] ^= 1;
+            assert_eq!(scan(&file).fault, Some(fault));
+        };
+        check(second, Fault::Damaged);
+        check(third, Fault::Hole);
+        // The last that is synced, in two pieces.
+        let mut file = log(&[b"first"]);
+        put_piece(&mut file, FIRST, &[2u64.to_le_bytes().as_slice(), &1u32.to_le_bytes(), b"sec"].concat());
+        let at = file.len() + HEADER_BYTES;
+        put_piece(&mut file, LAST, b"ond");
+        put(&mut file, &[3u64.to_le_bytes().as_slice(), &1u32.to_le_bytes(), &synced_mark(2)].concat());
+        assert_eq!(scan(&file).fault, None);
+        file[at] ^= 1;
+        assert_eq!(scan(&file).fault, Some(Fault::Damaged));
         assert_eq!(scan(&[]), LogScan::default());
     }
 }

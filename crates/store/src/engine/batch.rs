@@ -1,6 +1,6 @@
 //! Writes that become visible together.
 
-use crate::check::SYNCED_MARK;
+use crate::check::synced_mark;
 use crate::engine::Family;
 use crate::engine::model::Write;
 
@@ -36,9 +36,9 @@ impl WriteBatch {
         }
     }
 
-    /// Notes that all that was written before this is synced.
-    pub(crate) fn mark_synced(&mut self) {
-        self.rocks.put_log_data(SYNCED_MARK);
+    /// Notes that all that was written up to RocksDB's sequence number `last` is synced.
+    pub(crate) fn mark_synced(&mut self, last: u64) {
+        self.rocks.put_log_data(synced_mark(last));
     }
 
     pub(crate) fn is_empty(&self) -> bool {

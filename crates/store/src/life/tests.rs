@@ -49,7 +49,8 @@ fn a_restored_copy_begins_a_new_life() {
         push(&store, &mut outbox, weight);
     }
     store.backup(&backup).unwrap();
-    assert!(matches!(store.backup(&backup), Err(Error::NotEmpty { .. })));
+    assert!(matches!(store.backup(&backup), Err(Error::Exists { .. })));
+    assert!(matches!(store.backup(&dir.path().join("no/such")), Err(Error::Files { .. })));
     push(&store, &mut outbox, 7);
     let over = Store::restore(&backup, &data, &Options::new(ms(50), 1));
     assert!(matches!(over, Err(Error::NotEmpty { .. })));
@@ -73,12 +74,27 @@ fn a_restore_that_was_broken_off_is_no_store() {
     fs::write(half.join("RESTORED"), "data\n").unwrap();
     let refused = Store::open(&half, &Options::new(ms(1), 1)).map(drop).unwrap_err();
     assert!(matches!(refused, Error::HalfRestored { .. }), "{refused}");
+    let again = Store::restore(&data, &half, &Options::new(ms(1), 1)).map(drop).unwrap_err();
+    assert!(matches!(again, Error::HalfRestored { .. }), "{again}");
+    assert!(matches!(crate::check(&half), Err(Error::HalfRestored { .. })));
     copy(&data, &half);
     let before = open(&data, 1).incarnation();
     assert!(before < open(&half, 1).incarnation(), "copied by hand, but for the mark");
     fs::remove_file(data.join("CURRENT")).unwrap();
     let refused = Store::open(&data, &Options::new(ms(1), 1)).map(drop).unwrap_err();
     assert!(matches!(refused, Error::Damaged { .. }), "not taken for an empty one: {refused}");
+}
+
+#[test]
+fn a_directory_whose_making_was_broken_off_is_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = open(dir.path(), 1);
+    drop(made);
+    let begun = tempfile::tempdir().unwrap();
+    fs::copy(dir.path().join("IDENTITY"), begun.path().join("IDENTITY")).unwrap();
+    fs::write(begun.path().join("MANIFEST-000001"), "").unwrap();
+    assert!(matches!(crate::check(begun.path()), Err(Error::NoStore { .. })));
+    assert_eq!(open(begun.path(), 2).incarnation().random, 2);
 }
 
 #[test]
