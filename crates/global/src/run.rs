@@ -94,7 +94,8 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     readiness.set_ready();
     let said = readiness.clone();
     let say = move |held: Option<&str>| said.set(held);
-    tasks.start("watch the disk", |cancel| async move { Ok(watch_disk(watched, say, cancel).await?) });
+    let told = status.clone();
+    tasks.start("watch the disk", |cancel| async move { Ok(watch_disk(watched, told, say, cancel).await?) });
     let make: MakeBackup = Arc::new(move |to| Ok(copied.backup(to).map(|made| (made.files, made.bytes))?));
     let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) })
         .merge(global(answers))

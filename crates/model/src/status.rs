@@ -133,6 +133,8 @@ pub struct NodeStatus {
     pub received: Vec<Received>,
     /// By how many milliseconds its clock is ahead of its parent's, negative if behind: as seen by the parent.
     pub clock_ahead_ms: Option<i64>,
+    /// What keeps it from its work, in words; empty if nothing does.
+    pub trouble: String,
     /// Those below it, in order of their names.
     pub children: Vec<NodeStatus>,
 }
@@ -161,6 +163,7 @@ impl NodeStatus {
             accounts: Vec::new(),
             received: Vec::new(),
             clock_ahead_ms: None,
+            trouble: String::new(),
             children: Vec::new(),
         }
     }

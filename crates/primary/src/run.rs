@@ -155,7 +155,8 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     readiness.set_ready();
     let said = readiness.clone();
     let say = move |held: Option<&str>| said.set(held);
-    tasks.start("watch the disk", |cancel| async move { Ok(watch_disk(watched, say, cancel).await?) });
+    let told = status.clone();
+    tasks.start("watch the disk", |cancel| async move { Ok(watch_disk(watched, told, say, cancel).await?) });
     let answers = Common { readiness, registry: Arc::new(registry), reload: Some(reload) };
     let make: MakeBackup = Arc::new(move |to| Ok(copied.backup(to).map(|made| (made.files, made.bytes))?));
     let router = common(answers).merge(kept(rows.subscribe())).merge(monitor(status.subscribe())).merge(backup(make));

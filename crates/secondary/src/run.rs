@@ -414,7 +414,8 @@ impl Base {
         let served = HttpMetrics::register(&mut self.registry);
         let (watched, readiness) = (self.store.clone(), self.readiness.clone());
         let say = move |held: Option<&str>| readiness.set(held);
-        self.tasks.start("watch the disk", |cancel| async move { Ok(watch_disk(watched, say, cancel).await?) });
+        let told = self.status.clone();
+        self.tasks.start("watch the disk", |cancel| async move { Ok(watch_disk(watched, told, say, cancel).await?) });
         let answers = Common { readiness: self.readiness, registry: Arc::new(self.registry), reload: Some(reload) };
         let store = Arc::new(self.store);
         let read_tsdb = read_tsdb(Arc::clone(&store));

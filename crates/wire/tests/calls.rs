@@ -167,6 +167,7 @@ fn heartbeat() -> Box<Heartbeat> {
         accounts: vec![Account { parent: "dub-p0".into(), ..Account::default() }],
         received: vec![],
         clock_ahead_ms: Some(-5),
+        trouble: String::new(),
         children: vec![],
     };
     let claim = Some(Claim { collected: 9, delivered: 4, dropped: 2 });

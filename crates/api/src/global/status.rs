@@ -173,6 +173,7 @@ fn node(status: &NodeStatus) -> Map<String, Value> {
         "at": seconds(status.at),
         "started": seconds(status.started),
         "clock_ahead_seconds": status.clock_ahead_ms.map(|ahead| ahead as f64 / 1e3),
+        "trouble": (!status.trouble.is_empty()).then_some(&status.trouble),
         "http": status.http,
         "targets": targets(&status.targets),
         "active_series": status.active_series,

@@ -46,6 +46,7 @@ fn status(node: &str, role: Role, said_at: i64, children: Vec<NodeStatus>) -> No
         }],
         received: vec![Received { child: "below".into(), applied: 6, delivered: Some(7), ..Received::default() }],
         clock_ahead_ms: Some(-1_500),
+        trouble: String::new(),
         children,
     }
 }

@@ -25,9 +25,10 @@ pub(crate) fn status_text(data: &Value) -> String {
         count(&targets["up"]),
         count(&targets["down"]),
     );
-    let mut alarms = list(&data["alarms"]).peekable();
-    if alarms.peek().is_some() {
-        alarms.for_each(|alarm| out.push_str(&alarm_line(alarm)));
+    let troubled = std::iter::once(data).chain(below(data)).filter_map(trouble_line);
+    let alarms: String = list(&data["alarms"]).map(alarm_line).chain(troubled).collect();
+    if !alarms.is_empty() {
+        out.push_str(&alarms);
         out.push('\n');
     }
     let skewed = clock_lines(data);
@@ -48,16 +49,24 @@ pub(crate) fn status_text(data: &Value) -> String {
 /// Returns a line for each monitor whose clock is far from its parent's.
 fn clock_lines(data: &Value) -> String {
     let mut lines = String::new();
-    for datacenter in list(&data["regions"]).flat_map(|region| list(&region["datacenters"])) {
-        for node in list(&datacenter["primaries"]).chain(list(&datacenter["secondaries"])) {
-            let ahead = node["clock_ahead_seconds"].as_f64().unwrap_or(0.0);
-            if ahead.abs() >= CLOCK_SHOWN_SECONDS {
-                let way = if ahead > 0.0 { "ahead of" } else { "behind" };
-                lines += &format!("clock of {} is {:.1} s {way} its parent's\n", text(&node["node"]), ahead.abs());
-            }
+    for node in below(data) {
+        let ahead = node["clock_ahead_seconds"].as_f64().unwrap_or(0.0);
+        if ahead.abs() >= CLOCK_SHOWN_SECONDS {
+            let way = if ahead > 0.0 { "ahead of" } else { "behind" };
+            lines += &format!("clock of {} is {:.1} s {way} its parent's\n", text(&node["node"]), ahead.abs());
         }
     }
     lines
+}
+
+/// Returns the primaries and secondaries of all datacenters.
+fn below(data: &Value) -> impl Iterator<Item = &Value> {
+    let datacenters = list(&data["regions"]).flat_map(|region| list(&region["datacenters"]));
+    datacenters.flat_map(|datacenter| list(&datacenter["primaries"]).chain(list(&datacenter["secondaries"])))
+}
+
+fn trouble_line(node: &Value) -> Option<String> {
+    node["trouble"].as_str().map(|trouble| format!("ALARM {}: {trouble}\n", text(&node["node"])))
 }
 
 fn alarm_line(alarm: &Value) -> String {
@@ -230,6 +239,9 @@ dub-s0    secondary  dub         lost             5    93.33%    4.5s  2.0 KiB  
 ";
         let text = status_text(&data);
         assert_eq!(text, expected, "\n{text}");
+        data["regions"][0]["datacenters"][0]["primaries"][0]["trouble"] = json!("its disk is full");
+        let text = status_text(&data);
+        assert!(text.contains("off by -2 samples\nALARM dub-p0: its disk is full\n\n"), "{text}");
         data["regions"][0]["datacenters"][0]["secondaries"][0]["clock_ahead_seconds"] = json!(600.04);
         assert!(
             status_text(&data).contains("\nclock of dub-s0 is 600.0 s ahead of its parent's\n\n"),

@@ -61,6 +61,7 @@ fn to_proto(status: &NodeStatus) -> proto::NodeStatus {
         accounts: status.accounts.iter().map(account_to_proto).collect(),
         children: status.children.iter().map(to_proto).collect(),
         clock_ahead_ms: status.clock_ahead_ms,
+        trouble: status.trouble.clone(),
         received: status.received.iter().map(received_to_proto).collect(),
     }
 }
@@ -87,6 +88,7 @@ fn from_proto(read: proto::NodeStatus) -> Result<NodeStatus, Error> {
         accounts: read.accounts.into_iter().map(account_from_proto).collect::<Result<_, _>>()?,
         children: read.children.into_iter().map(from_proto).collect::<Result<_, _>>()?,
         clock_ahead_ms: read.clock_ahead_ms,
+        trouble: text_within("trouble", read.trouble, NAME_BYTES_MAX)?,
         received: read.received.into_iter().map(received_from_proto).collect::<Result<_, _>>()?,
     })
 }

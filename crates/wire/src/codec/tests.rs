@@ -255,6 +255,7 @@ fn status(children: Vec<NodeStatus>) -> NodeStatus {
             Received { child: "s1".into(), ..Received::default() },
         ],
         clock_ahead_ms: Some(-600_000),
+        trouble: "its disk is full".into(),
         children,
     }
 }
