@@ -109,6 +109,7 @@ fn a_full_disk_is_said_counted_and_got_over() -> Result<()> {
         let filler = mount.fill()?;
         wait_refused(tree, "is full")?;
         ensure!(tree.ask(SECONDARY).metric("firetower_store_held")? == Some(1.0), "not held");
+        wait_told(tree, SECONDARY)?;
         let before = samples(tree)?;
         ensure!(before > 0, "it does not answer any more");
         wait_for("scrapes are given up, and counted", NOTICE, || {
@@ -118,10 +119,69 @@ fn a_full_disk_is_said_counted_and_got_over() -> Result<()> {
         fs::remove_file(filler)?;
         wait_for("ready again", NOTICE, || Ok(tree.ask(SECONDARY).is_ready()?.then_some(())))?;
         tree.wait_complete("global-0")?;
-        let accounts = wait_for("the account closes", NOTICE, || check_account(&tree.ask("global-0")).map(Some))?;
-        ensure!(!accounts.is_empty(), "no account");
+        let account = wait_closed(tree)?;
+        ensure!(account.contains("disk_full"), "what was given up is not in the account:\n{account}");
         ensure!(samples(tree)? > before, "nothing new is kept");
         Ok(())
+    })
+}
+
+#[test]
+fn a_parent_whose_disk_is_full_hears_its_children_and_takes_nothing() -> Result<()> {
+    const PRIMARY: &str = "dub-p0";
+    Tree::check(small(), |tree| {
+        tree.wait_complete("global-0")?;
+        tree.kill(PRIMARY)?;
+        let data = tree.directory().join("data").join(PRIMARY);
+        fs::remove_dir_all(&data)?;
+        let mount = Mount::new(&data)?;
+        tree.restart(PRIMARY)?;
+        let from_ms = tree.wait_complete("global-0")?;
+        let filler = mount.fill()?;
+        wait_told(tree, PRIMARY)?;
+        let queued = |tree: &Tree| -> Result<i64> {
+            let status = tree.ask("global-0").json("/api/v1/status")?;
+            let account =
+                find(&status, SECONDARY).context("the secondary is not in the status")?["accounts"][0].clone();
+            account["queued"].as_i64().with_context(|| account.to_string())
+        };
+        // Ten windows: longer than a child may be silent.
+        let window = (small().targets * small().series) as i64 * 2;
+        wait_for("frames wait at the secondary", NOTICE, || Ok((queued(tree)? > 10 * window).then_some(())))?;
+        let status = tree.ask("global-0").json("/api/v1/status")?;
+        let connected = find(&status, SECONDARY).map(|node| node["connected"].clone());
+        ensure!(connected == Some(true.into()), "the secondary counts as lost: {connected:?}");
+        tree.kill(SECONDARY)?;
+        tree.launch(SECONDARY)?;
+        wait_for("the child is told", NOTICE, || {
+            Ok(tree.said(SECONDARY)?.contains("the disk of dub-p0 is full").then_some(()))
+        })?;
+        fs::remove_file(filler)?;
+        tree.wait_complete("global-0")?;
+        tree.wait_exact("global-0", tree.grid_since(from_ms))?;
+        let account = wait_closed(tree)?;
+        ensure!(!account.contains("disk_full"), "the child kept all of it:\n{account}");
+        Ok(())
+    })
+}
+
+/// Waits until every account closes, whatever was dropped for a reason; returns what `firetower status --account` prints.
+fn wait_closed(tree: &Tree) -> Result<String> {
+    let url = format!("http://127.0.0.1:{}", tree.port("global-0"));
+    wait_for("the account closes", NOTICE, || {
+        let (output, said) = run(&["status", "--account", "--url", &url])?;
+        ensure!(output.status.success(), "{said}");
+        Ok(Some(said))
+    })
+}
+
+/// Waits until `firetower status` says at the top that the disk of `name` is full.
+fn wait_told(tree: &Tree, name: &str) -> Result<()> {
+    let url = format!("http://127.0.0.1:{}", tree.port("global-0"));
+    wait_for("the status has it", NOTICE, || {
+        let (_, said) = run(&["status", "--url", &url])?;
+        ensure!(said.contains(&format!("ALARM {name}: its disk is full")), "{said}");
+        Ok(Some(()))
     })
 }
 

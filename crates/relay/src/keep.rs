@@ -1,5 +1,7 @@
 //! The parent's side: applies the children's frames, each exactly once, and acknowledges them when they are durable.
 
+mod held;
+
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use firetower_store::{Applied, Batch, Hello as Greeting, Receiver, Store};
 use firetower_wire::{
     Accepted, Features, FrameDown, Hello, HelloReply, ParentControl, Refusal, RefusalReason, RowKeys,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +24,7 @@ use crate::error::Error;
 use crate::inbound::{Inbound, SessionId};
 use crate::inbox::{Inbox, Room};
 use crate::intake::Intake;
+use crate::keep::held::Held;
 use crate::link::Identity;
 use crate::metrics::{RelayMetrics, peer};
 use crate::session::serve_control;
@@ -215,8 +218,9 @@ pub async fn keep<P: Parent>(
     let (to_keeper, mut inbound) = mpsc::channel(INBOUND_MAX);
     let (to_keeper_later, mut old) = mpsc::channel(OLD_BATCH_MAX);
     let intake = Intake { inbox, metrics: metrics.clone(), fresh: to_keeper.clone(), old: to_keeper_later };
-    let replies = Vec::new();
-    let mut keeper = Keeper { identity, store, receiver, parent, children, children_max, clock, metrics, replies };
+    let (replies, held) = (Vec::new(), Held::default());
+    let mut keeper =
+        Keeper { identity, store, receiver, parent, children, children_max, clock, metrics, replies, held };
     let mut sessions = JoinSet::new();
     let mut next_session = 0;
     let mut ticks = interval(TICK);
@@ -240,15 +244,15 @@ pub async fn keep<P: Parent>(
                 }
             }
             Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
-            _ = inbound.recv_many(&mut messages, BATCH_MAX - OLD_BATCH_MAX), if !keeper.store.is_held() => {
+            _ = inbound.recv_many(&mut messages, BATCH_MAX - OLD_BATCH_MAX) => {
                 // Old ones come behind fresh ones, but they come.
                 messages.extend(std::iter::from_fn(|| old.try_recv().ok()).take(OLD_BATCH_MAX));
-                keeper.take(&mut messages)?;
+                keeper.receive(&mut messages)?;
             }
             _ = old.recv_many(&mut old_messages, OLD_BATCH_MAX), if !keeper.store.is_held() => {
-                keeper.take(&mut old_messages)?;
+                keeper.receive(&mut old_messages)?;
             }
-            _ = ticks.tick() => keeper.tick()?,
+            _ = ticks.tick() => keeper.receive(&mut Vec::new())?,
         }
     }
     drop((to_keeper, intake));
@@ -270,11 +274,12 @@ struct Keeper<P> {
     metrics: RelayMetrics,
     /// What is said once all that was applied so far is durable.
     replies: Vec<Reply>,
+    held: Held,
 }
 
 /// What is said once a batch is durable.
 enum Reply {
-    Hello { answer: tokio::sync::oneshot::Sender<ParentControl>, message: ParentControl },
+    Hello { answer: oneshot::Sender<ParentControl>, message: ParentControl },
     Frame { out: mpsc::Sender<FrameDown>, message: FrameDown },
 }
 
@@ -341,38 +346,17 @@ impl<P: Parent> Keeper<P> {
                 return Ok(is_taken);
             }
             Inbound::Heartbeat { session, status, highest, at, claim } => {
-                let Some((name, child)) = self.children.of_session(session) else { return Ok(false) };
-                child.heard_at = now;
-                child.ahead_ms = Some(at.as_millis().saturating_sub(now.as_millis()));
-                // One that does not read does not follow either.
-                let _ = child.out.try_send(ParentControl::ClockReading { sent: at, at: now });
-                let (name, incarnation) = (name.clone(), status.incarnation);
-                child.status = Some(*status);
+                let incarnation = status.incarnation;
+                let Some(name) = self.note_heartbeat(session, *status, at) else { return Ok(false) };
                 self.receiver.announce(batch, &name, incarnation, highest);
                 if let Some(claim) = claim {
                     self.receiver.claim(batch, &name, incarnation, claim);
                 }
                 self.note_received(&name);
             }
-            Inbound::Taken { session, generation, fingerprint } => {
-                if let Some((name, _)) = self.children.of_session(session) {
-                    self.parent.taken(name, generation, fingerprint);
-                }
-            }
-            Inbound::Gone { session } => {
-                if let Some((name, child)) = self.children.of_session(session) {
-                    child.is_open = false;
-                    tracing::info!(child = name, "child has gone");
-                }
-            }
-            Inbound::Opening { child, incarnation, answer } => {
-                let refusal = self.stranger(&child, incarnation);
-                if refusal.is_some() {
-                    self.metrics.refused_streams.inc();
-                }
-                // Whoever asked is gone only if its connection is.
-                let _ = answer.send(refusal);
-            }
+            Inbound::Taken { session, generation, fingerprint } => self.note_taken(session, generation, fingerprint),
+            Inbound::Gone { session } => self.note_gone(session),
+            Inbound::Opening { child, incarnation, answer } => self.answer_opening(&child, incarnation, answer),
             Inbound::RowKeys { child, incarnation, row_keys, room, out } => {
                 rooms.push(room);
                 if let Some(message) = self.learn(&child, incarnation, &row_keys, batch)? {
@@ -393,6 +377,40 @@ impl<P: Parent> Keeper<P> {
             }
         }
         Ok(false)
+    }
+
+    /// Notes what a child says of itself; returns its name, if it is here.
+    fn note_heartbeat(&mut self, session: SessionId, status: NodeStatus, at: Timestamp) -> Option<String> {
+        let now = self.clock.now();
+        let (name, child) = self.children.of_session(session)?;
+        child.heard_at = now;
+        child.ahead_ms = Some(at.as_millis().saturating_sub(now.as_millis()));
+        // One that does not read does not follow either.
+        let _ = child.out.try_send(ParentControl::ClockReading { sent: at, at: now });
+        child.status = Some(status);
+        Some(name.clone())
+    }
+
+    fn note_taken(&mut self, session: SessionId, generation: Generation, fingerprint: u64) {
+        if let Some((name, _)) = self.children.of_session(session) {
+            self.parent.taken(name, generation, fingerprint);
+        }
+    }
+
+    fn note_gone(&mut self, session: SessionId) {
+        if let Some((name, child)) = self.children.of_session(session) {
+            child.is_open = false;
+            tracing::info!(child = name, "child has gone");
+        }
+    }
+
+    fn answer_opening(&self, child: &str, incarnation: Incarnation, answer: oneshot::Sender<Option<Refusal>>) {
+        let refusal = self.stranger(child, incarnation);
+        if refusal.is_some() {
+            self.metrics.refused_streams.inc();
+        }
+        // Whoever asked is gone only if its connection is.
+        let _ = answer.send(refusal);
     }
 
     /// Tells whether a stream is older than the child's last hello: the answer to that said what has been applied, so
