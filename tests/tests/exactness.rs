@@ -1,9 +1,16 @@
 //! Each role in turn is killed with SIGKILL under load; afterwards the top says what the leaves hold, to the bit.
 
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use firetower_tests::{Layout, Tree, check_account, check_few_lost, check_served, now_ms, wait_for};
+
+/// Seeds of who is killed when; `SEED` names another.
+const SEEDS: [u64; 2] = [1, 2];
+const KILLS: u64 = 16;
+/// No monitor lives for longer than this, in milliseconds, before one is killed; it takes about as long to start.
+const LIFE_MS_MAX: u64 = 900;
 
 #[test]
 fn no_kill_loses_or_doubles_anything() -> Result<()> {
@@ -33,6 +40,39 @@ fn no_kill_loses_or_doubles_anything() -> Result<()> {
         wait_for("accounts close", Duration::from_secs(30), || check_account(&tree.ask("global-0")).map(Some))?;
         Ok(())
     })
+}
+
+#[test]
+fn kills_at_random_moments_lose_or_double_nothing() -> Result<()> {
+    let chosen = std::env::var("SEED").ok().map(|seed| seed.parse()).transpose().context("SEED")?;
+    for seed in chosen.map_or(SEEDS.to_vec(), |seed| vec![seed]) {
+        Tree::check(Layout::default(), |tree| {
+            tree.wait_complete("global-0")?;
+            let victims = tree.node_names();
+            let mut state = seed;
+            for _ in 0..KILLS {
+                // The moment is what the seed chooses, also while one starts and is not ready.
+                thread::sleep(Duration::from_millis(next(&mut state) % LIFE_MS_MAX));
+                let victim = &victims[next(&mut state) as usize % victims.len()];
+                tree.kill(victim)?;
+                tree.launch(victim)?;
+            }
+            tree.wait_complete("global-0")?;
+            tree.wait_exact("global-0", tree.grid())?;
+            wait_for("accounts close", Duration::from_secs(30), || check_account(&tree.ask("global-0")).map(Some))?;
+            Ok(())
+        })
+        .with_context(|| format!("SEED={seed}"))?;
+    }
+    Ok(())
+}
+
+/// A small step from one state of a generator to the next: SplitMix64.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 #[test]
