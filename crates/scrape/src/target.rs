@@ -155,6 +155,11 @@ pub fn run_target(
                 () = cancel.cancelled() => return,
                 () = scraper.clock.sleep_until(slot) => {}
             }
+            // The process may have been stopped while it waited: what is scraped now is not of a slot that is over.
+            if scraper.clock.now().since(slot) >= interval {
+                slot = first_kept(&scraper, interval, slot, tolerance);
+                continue;
+            }
             if slot.as_millis() >= until_ms.load(Ordering::Relaxed) {
                 return;
             }

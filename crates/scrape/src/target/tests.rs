@@ -200,6 +200,19 @@ async fn slots_that_cannot_be_kept_are_skipped_not_queued() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn slots_that_went_by_while_the_process_was_stopped_are_skipped() {
+    let mut bench = start(vec![(SECOND, "a 1\n"); 2], "http://h:1/metrics");
+    // It waits for 3 s, and is only let go on at 25 s.
+    tokio::task::yield_now().await;
+    tokio::time::advance(25 * SECOND).await;
+    let scrape = bench.scrapes.recv().await.unwrap();
+    assert_eq!((scrape.slot.as_millis(), scrape.at.as_millis()), (33_000, 33_000));
+    let mut text = String::new();
+    encode(&mut text, &bench.registry).unwrap();
+    assert!(text.contains("firetower_scrape_skipped_slots_total 3"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn slots_from_the_end_on_are_not_scraped() {
     let mut bench = start(vec![(SECOND, "a 1\n"); 9], "http://h:1/metrics");
     assert_eq!(bench.scrapes.recv().await.unwrap().slot, Timestamp::from_millis(3_000));
