@@ -19,6 +19,7 @@ mod crowd;
 mod http;
 mod names;
 mod net;
+mod process;
 mod random;
 mod security;
 mod signal;
@@ -33,6 +34,7 @@ pub use crowd::{CrowdMetrics, CrowdRules, Place, Work, serve_crowd};
 pub use http::{HttpMetrics, start_http};
 pub use names::{NameRecord, Names};
 pub use net::{Connector, Io, Listener, Peer, Stream};
+pub use process::ProcessMetrics;
 pub use random::Random;
 pub use security::{
     CertificateFiles, Port, Security, SecurityError, SecurityFamily, SecurityLine, TokenFiles, certificate_end,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_api::{Common, MakeBackup, Readiness, Reload, backup, common, global, reload_on_signal};
-use firetower_daemon::{Ended, HttpMetrics, Listener, Surroundings, Tasks, blocking, start_http};
+use firetower_daemon::{Ended, HttpMetrics, Listener, ProcessMetrics, Surroundings, Tasks, blocking, start_http};
 use firetower_model::{NodeStatus, Role};
 use firetower_relay::{
     ExposedClock, ExposedDisk, ExposedStatus, Identity, Keeping, RelayMetrics, keep, maintain_rows, watch_disk,
@@ -65,6 +65,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let metrics = RelayMetrics::register(&mut registry);
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
     security.register(&mut registry);
+    ProcessMetrics::register(&mut registry);
     registry.register_collector(Box::new(ExposedClock::new(clock.clone(), status.subscribe())));
     registry.register_collector(Box::new(ExposedDisk::new(store.clone())));
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_api::{Common, MakeBackup, Readiness, Reload, backup, common, kept, monitor, reload_on_signal};
-use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, start_http};
+use firetower_daemon::{HttpMetrics, Listener, ProcessMetrics, Surroundings, Tasks, blocking, start_http};
 use firetower_model::{Budget, KeptReport, NodeStatus, Role};
 use firetower_relay::{
     ExposedClock, ExposedDisk, ExposedKept, ExposedStatus, Identity, Keeping, Link, OutboxLimits, Outlet, ParentEvent,
@@ -82,6 +82,7 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let metrics = RelayMetrics::register(&mut registry);
     registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
     surroundings.security.register(&mut registry);
+    ProcessMetrics::register(&mut registry);
     registry.register_collector(Box::new(ExposedClock::new(clock.clone(), status.subscribe())));
     registry.register_collector(Box::new(ExposedDisk::new(store.clone())));
     let budget = Budget {

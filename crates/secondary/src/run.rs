@@ -7,7 +7,9 @@ use std::time::Duration;
 use firetower_api::{
     Common, MakeBackup, Readiness, Reload, backup, common, kept, monitor, query, reload_on_signal, spans, tsdb,
 };
-use firetower_daemon::{Clock, Ended, HttpMetrics, Listener, Security, Surroundings, Tasks, blocking, start_http};
+use firetower_daemon::{
+    Clock, Ended, HttpMetrics, Listener, ProcessMetrics, Security, Surroundings, Tasks, blocking, start_http,
+};
 use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Window};
 use firetower_relay::{
     ExposedClock, ExposedDisk, ExposedKept, ExposedStatus, Identity, Link, OutboxLimits, Outlet, RelayMetrics,
@@ -327,6 +329,7 @@ impl Base {
         registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
         registry.register_collector(Box::new(StoreMetrics::new(store.clone())));
         security.register(&mut registry);
+        ProcessMetrics::register(&mut registry);
         registry.register_collector(Box::new(ExposedDisk::new(store.clone())));
         if outlet.is_some() {
             registry.register_collector(Box::new(ExposedKept::new(rows.subscribe())));
