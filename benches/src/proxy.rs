@@ -70,8 +70,16 @@ impl Proxy {
     /// # Errors
     /// If it cannot listen.
     pub fn start(callee: impl Into<String>) -> Result<Proxy> {
+        Proxy::start_on("127.0.0.1", callee)
+    }
+
+    /// The same at another address of this host.
+    ///
+    /// # Errors
+    /// If it cannot listen.
+    pub fn start_on(host: &str, callee: impl Into<String>) -> Result<Proxy> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("listen")?;
+        let listener = std::net::TcpListener::bind((host, 0)).context("listen")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let listener = {

@@ -146,6 +146,14 @@ impl Answers {
     /// # Errors
     /// If there is no authority in the file.
     pub fn of_tls_port(port: u16, ca: &Path) -> Result<Answers> {
+        Answers::of_tls(&format!("127.0.0.1:{port}"), ca)
+    }
+
+    /// Asks whoever listens at `address`, `host:port`, in the same way.
+    ///
+    /// # Errors
+    /// If there is no authority in the file.
+    pub fn of_tls(address: &str, ca: &Path) -> Result<Answers> {
         let authority = Certificate::from_pem(&fs::read(ca)?)?;
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::new_with_certs(&[authority]))
@@ -153,7 +161,7 @@ impl Answers {
             .build();
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
         let agent = config.tls_config(tls).build().into();
-        Ok(Answers { base: format!("https://127.0.0.1:{port}"), agent, token: None })
+        Ok(Answers { base: format!("https://{address}"), agent, token: None })
     }
 
     /// Shows the token in the file `path` from now on.

@@ -37,6 +37,17 @@ impl Grid {
     }
 }
 
+/// Joins series of the same labels that several leaves hold, in order of the labels.
+pub fn join(parts: impl IntoIterator<Item = Vec<RawSeries>>) -> Vec<RawSeries> {
+    let mut joined: BTreeMap<BTreeMap<String, String>, BTreeMap<i64, f64>> = BTreeMap::new();
+    for series in parts.into_iter().flatten() {
+        joined.entry(series.labels).or_default().extend(series.samples);
+    }
+    let series =
+        |(labels, samples): (_, BTreeMap<i64, f64>)| RawSeries { labels, samples: samples.into_iter().collect() };
+    joined.into_iter().map(series).collect()
+}
+
 /// Returns the rows that follow from `series`: in each window each series gives its last value, carried forward if it
 /// is no older than one interval before the window, and each counter its steps whose later sample lies in the window.
 pub fn expected_rows(series: &[RawSeries], grid: Grid) -> BTreeMap<Row, Point> {

@@ -6,7 +6,11 @@
 
 mod answers;
 mod binaries;
+mod broken;
 mod expect;
+mod hosts;
+mod impostor;
+mod journal;
 mod name_server;
 mod pods;
 mod ports;
@@ -19,7 +23,10 @@ mod wait;
 
 pub use answers::{Account, Answers, Coverage, Dropped, Point, RawSeries, Received, Row, RowKey, Rows, encode};
 pub use binaries::{firetower, fleet};
-pub use expect::{Grid, check_account, check_coverage, check_few_lost, check_rows, expected_rows, without};
+pub use broken::{Broken, LinkFault};
+pub use expect::{Grid, check_account, check_coverage, check_few_lost, check_rows, expected_rows, join, without};
+pub use hosts::Hosts;
+pub use journal::Journal;
 pub use name_server::NameServer;
 pub use pods::Pods;
 pub use ports::Ports;

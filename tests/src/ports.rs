@@ -15,6 +15,7 @@ const BLOCK: u16 = 40;
 #[derive(Debug)]
 pub struct Ports {
     _guard: TcpListener,
+    index: u16,
     next: u16,
     end: u16,
 }
@@ -27,10 +28,16 @@ impl Ports {
     pub fn claim() -> Result<Ports> {
         for block in (FIRST..END).step_by(usize::from(BLOCK)) {
             if let Ok(guard) = TcpListener::bind((Ipv4Addr::LOCALHOST, block)) {
-                return Ok(Ports { _guard: guard, next: block + 1, end: block + BLOCK });
+                let index = (block - FIRST) / BLOCK;
+                return Ok(Ports { _guard: guard, index, next: block + 1, end: block + BLOCK });
             }
         }
         bail!("all blocks of ports from {FIRST} to {END} are taken")
+    }
+
+    /// Returns which block it is, below 300: no other test has the same meanwhile.
+    pub fn index(&self) -> u16 {
+        self.index
     }
 
     /// Returns a port of the block that nobody listens on.

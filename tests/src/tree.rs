@@ -1,7 +1,8 @@
 //! A whole tree of real processes over a simulated fleet.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+mod layout;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -13,10 +14,15 @@ use tempfile::TempDir;
 
 use crate::answers::{Answers, Dropped, RawSeries, Rows};
 use crate::binaries;
-use crate::expect::{Grid, check_coverage, check_rows, expected_rows, without};
+use crate::broken::{Broken, LinkFault};
+use crate::expect::{Grid, check_coverage, check_rows, expected_rows, join, without};
+use crate::hosts::Hosts;
 use crate::ports::Ports;
 use crate::process::Process;
+use crate::tree::layout::{DATACENTERS, JOB, Node, log_of, place, targets_of, topology};
 use crate::wait::{now_ms, wait_for};
+
+pub use layout::Layout;
 
 /// How long a process may take to be ready, and a window to be whole at the top, on a busy machine.
 const READY: Duration = Duration::from_secs(60);
@@ -24,68 +30,6 @@ const READY: Duration = Duration::from_secs(60);
 pub(crate) const STOP: Duration = Duration::from_secs(40);
 /// What stands between a process and the system's clock, from Debian's package `faketime`.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
-/// The one job and the one datacenter.
-const JOB: &str = "fleet";
-const DATACENTER: &str = "dub";
-
-/// What a tree is made of.
-#[derive(Clone, Debug)]
-pub struct Layout {
-    /// How many global aggregators: `global-0` and on.
-    pub globals: usize,
-    /// How many primaries: `dub-p0` and on.
-    pub primaries: usize,
-    /// How many secondaries: `dub-s0` and on.
-    pub secondaries: usize,
-    /// How many targets.
-    pub targets: usize,
-    /// How many samples a page has.
-    pub series: usize,
-    /// Time between two scrapes, in milliseconds.
-    pub interval_ms: i64,
-    /// Length of a window, in milliseconds.
-    pub window_ms: i64,
-    /// More arguments for the fleet.
-    pub fleet: Vec<String>,
-    /// More keys of the job, each `key: value`.
-    pub job: Vec<String>,
-    /// Where targets listen that the test itself serves; no fleet is started then.
-    pub addresses: Vec<String>,
-    /// More lines for the topology file.
-    pub more: String,
-    /// Whether children reach their parents through a [`Proxy`] for each.
-    pub proxied: bool,
-    /// Whether the monitors have certificates and take tokens, which are made in `certs`.
-    pub is_secure: bool,
-}
-
-impl Default for Layout {
-    /// One global, one primary, two secondaries; 20 targets of 50 series every second; windows of 2 s.
-    fn default() -> Layout {
-        Layout {
-            globals: 1,
-            primaries: 1,
-            secondaries: 2,
-            targets: 20,
-            series: 50,
-            interval_ms: 1_000,
-            window_ms: 2_000,
-            fleet: Vec::new(),
-            job: Vec::new(),
-            addresses: Vec::new(),
-            more: String::new(),
-            proxied: false,
-            is_secure: false,
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Node {
-    role: &'static str,
-    http: u16,
-    grpc: Option<u16>,
-}
 
 /// A running tree; everything is killed when this is dropped.
 #[derive(Debug)]
@@ -95,9 +39,11 @@ pub struct Tree {
     running: BTreeMap<String, Process>,
     /// What `faketime` is told of the system's clock of a monitor, in a file that it reads again all the time.
     fake_clocks: BTreeMap<String, PathBuf>,
-    fleet: Option<Process>,
+    /// One for each datacenter.
+    fleets: Vec<Process>,
     started_ms: i64,
     proxies: BTreeMap<String, Proxy>,
+    hosts: Option<Hosts>,
     _ports: Ports,
     // Last, so that the processes are gone before their files are.
     directory: TempDir,
@@ -108,15 +54,19 @@ impl Tree {
     fn start(layout: Layout) -> Result<Tree> {
         let directory = tempfile::Builder::new().prefix("firetower-tree-").tempdir()?;
         let mut ports = Ports::claim()?;
-        let fleet = if layout.addresses.is_empty() {
-            Some(start_fleet(&layout, directory.path())?)
+        let named = layout.nodes();
+        let names = named.iter().map(|(name, ..)| name.clone()).collect();
+        let hosts = layout.has_hosts.then(|| Hosts::start(ports.index(), names)).transpose()?;
+        let fleets = if layout.addresses.is_empty() {
+            let of = |&datacenter: &&str| start_fleet(&layout, directory.path(), datacenter, hosts.as_ref());
+            layout.datacenters().iter().map(of).collect::<Result<_>>()?
         } else {
             let groups = serde_json::json!([{ "targets": layout.addresses }]);
             fs::write(directory.path().join("targets.json"), groups.to_string())?;
-            None
+            Vec::new()
         };
-        let mut nodes = BTreeMap::new();
-        let topology = topology(&layout, directory.path(), &mut ports, &mut nodes)?;
+        let nodes = place(named, hosts.as_ref(), &mut ports)?;
+        let topology = topology(&layout, directory.path(), &nodes)?;
         fs::write(directory.path().join("topology.yaml"), &topology)?;
         let topology = if layout.is_secure { secured(topology, directory.path())? } else { topology };
         let proxies = if layout.proxied { start_proxies(&nodes)? } else { BTreeMap::new() };
@@ -125,7 +75,7 @@ impl Tree {
         }
         let (running, fake_clocks, started_ms) = (BTreeMap::new(), BTreeMap::new(), now_ms());
         let mut tree =
-            Tree { layout, nodes, running, fake_clocks, fleet, started_ms, proxies, _ports: ports, directory };
+            Tree { layout, nodes, running, fake_clocks, fleets, started_ms, proxies, hosts, _ports: ports, directory };
         for name in tree.node_names() {
             tree.launch(&name)?;
         }
@@ -156,6 +106,68 @@ impl Tree {
     /// Returns the names of all secondaries.
     pub fn secondaries(&self) -> Vec<String> {
         self.nodes.iter().filter(|(_, node)| node.role == "secondary").map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns the names of the parents of the monitor `name`.
+    ///
+    /// # Panics
+    /// If there is no such monitor.
+    pub fn parents(&self, name: &str) -> Vec<String> {
+        let child = self.node(name);
+        let is_parent = |node: &Node| match child.role {
+            "secondary" => node.role == "primary" && node.datacenter == child.datacenter,
+            "primary" => node.role == "global",
+            _ => false,
+        };
+        self.nodes.iter().filter(|(_, node)| is_parent(node)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns the names of the children of the monitor `name`.
+    pub fn children(&self, name: &str) -> Vec<String> {
+        let is_child = |child: &&String| self.parents(child).iter().any(|parent| parent == name);
+        self.nodes.keys().filter(is_child).cloned().collect()
+    }
+
+    /// Returns the datacenter of the monitor `name`, empty for a global aggregator.
+    ///
+    /// # Panics
+    /// If there is no such monitor.
+    pub fn datacenter(&self, name: &str) -> &'static str {
+        self.node(name).datacenter
+    }
+
+    fn node(&self, name: &str) -> &Node {
+        self.nodes.get(name).unwrap_or_else(|| panic!("no node {name}"))
+    }
+
+    /// Breaks the way from `child` to `parent` until what this returns is repaired.
+    ///
+    /// # Errors
+    /// If the monitors have no hosts of their own, or it cannot be broken.
+    pub fn break_link(&self, child: &str, parent: &str, fault: LinkFault) -> Result<Broken> {
+        let port = self.node(parent).grpc.with_context(|| format!("{parent} has no children"))?;
+        self.hosts()?.break_link(child, (parent, port), fault)
+    }
+
+    /// Takes the host of the monitor `name` off the network until what this returns is repaired.
+    ///
+    /// # Errors
+    /// If the monitors have no hosts of their own.
+    pub fn unplug(&self, name: &str) -> Result<Broken> {
+        self.hosts()?.unplug(name)
+    }
+
+    /// Returns where the monitor `name` takes its children's calls.
+    ///
+    /// # Errors
+    /// If it takes none.
+    pub fn grpc_address(&self, name: &str) -> Result<String> {
+        let Node { host, grpc, .. } = self.node(name);
+        Ok(format!("{host}:{}", grpc.with_context(|| format!("{name} has no children"))?))
+    }
+
+    fn hosts(&self) -> Result<&Hosts> {
+        self.hosts.as_ref().context("the monitors have no hosts of their own")
     }
 
     /// Returns where its files are.
@@ -197,12 +209,12 @@ impl Tree {
     /// # Panics
     /// If there is no such monitor.
     pub fn ask(&self, name: &str) -> Answers {
-        let port = self.port(name);
+        let Node { host, http, .. } = self.node(name);
         if !self.layout.is_secure {
-            return Answers::of_port(port);
+            return Answers::of_port(*http);
         }
         let certificates = self.directory.path().join("certs");
-        Answers::of_tls_port(port, &certificates.join("ca.pem"))
+        Answers::of_tls(&format!("{host}:{http}"), &certificates.join("ca.pem"))
             .and_then(|answers| answers.with_token(&certificates.join("read.token")))
             .expect("certificates and tokens were made")
     }
@@ -212,7 +224,7 @@ impl Tree {
     /// # Panics
     /// If there is no such monitor.
     pub fn port(&self, name: &str) -> u16 {
-        self.nodes.get(name).unwrap_or_else(|| panic!("no node {name}")).http
+        self.node(name).http
     }
 
     /// Returns what the monitor `name` has logged so far.
@@ -230,6 +242,14 @@ impl Tree {
     pub fn restart(&mut self, name: &str) -> Result<()> {
         self.launch(name)?;
         self.wait_ready(name)
+    }
+
+    /// Sees that all monitors that were started, and not ended, still run.
+    ///
+    /// # Errors
+    /// If one has ended by itself, with what it said last.
+    pub fn check_running(&mut self) -> Result<()> {
+        self.running.values_mut().try_for_each(Process::check_running)
     }
 
     /// Kills the monitor `name` with SIGKILL.
@@ -258,24 +278,52 @@ impl Tree {
         self.running.get(name).with_context(|| format!("{name} does not run"))?.signal(signal)
     }
 
-    /// Stops the fleet, so that nothing answers any more, and waits until its log is whole.
+    /// Stops all targets, so that nothing answers any more, and waits until their logs are whole.
     ///
     /// # Errors
-    /// If it does not end well.
+    /// If they do not end well.
     pub fn stop_fleet(&mut self) -> Result<()> {
-        let mut fleet = self.fleet.take().context("the fleet does not run")?;
-        fleet.terminate()?;
-        let status = fleet.wait(STOP)?;
-        ensure!(status.success(), "fleet: {status}");
+        ensure!(!self.fleets.is_empty(), "no fleet runs");
+        for mut fleet in self.fleets.drain(..) {
+            fleet.terminate()?;
+            let status = fleet.wait(STOP)?;
+            ensure!(status.success(), "fleet: {status}");
+        }
         Ok(())
     }
 
-    /// Returns what the fleet has served so far.
+    /// Takes all targets out of the lists, so that no more is scraped.
+    ///
+    /// # Errors
+    /// If the lists cannot be written.
+    pub fn empty_lists(&self) -> Result<()> {
+        for datacenter in self.layout.datacenters() {
+            let (list, new) = (targets_of(datacenter), format!("new-{}", targets_of(datacenter)));
+            fs::write(self.directory.path().join(&new), "[]")?;
+            fs::rename(self.directory.path().join(new), self.directory.path().join(list))?;
+        }
+        Ok(())
+    }
+
+    /// Returns what the fleet of the first datacenter has served so far.
     ///
     /// # Errors
     /// If its log cannot be read.
     pub fn log(&self) -> Result<Vec<Response>> {
-        read_log(&self.directory.path().join("fleet.log"))
+        self.log_of(DATACENTERS[0])
+    }
+
+    /// Returns what the fleet of a datacenter has served so far.
+    ///
+    /// # Errors
+    /// If its log cannot be read.
+    pub fn log_of(&self, datacenter: &str) -> Result<Vec<Response>> {
+        read_log(&self.directory.path().join(log_of(datacenter)))
+    }
+
+    /// Returns the names of the datacenters.
+    pub fn datacenters(&self) -> &'static [&'static str] {
+        self.layout.datacenters()
     }
 
     /// Returns the page that the fleet shows, for fleets without decimals and resets.
@@ -288,16 +336,17 @@ impl Tree {
     /// # Errors
     /// If one does not answer.
     pub fn raw(&self) -> Result<Vec<RawSeries>> {
-        let mut joined: BTreeMap<BTreeMap<String, String>, BTreeMap<i64, f64>> = BTreeMap::new();
+        let running = self.secondaries().into_iter().filter(|name| self.running.contains_key(name));
+        Ok(join(running.map(|name| self.raw_of(&name)).collect::<Result<Vec<_>>>()?))
+    }
+
+    /// Returns the raw samples that the secondary `name` holds.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn raw_of(&self, name: &str) -> Result<Vec<RawSeries>> {
         let age_seconds = (now_ms() - self.started_ms) / 1_000 + 30;
-        for name in self.secondaries().iter().filter(|name| self.running.contains_key(*name)) {
-            for series in self.ask(name).series(&format!("{{job=\"{JOB}\"}}[{age_seconds}s]"))? {
-                joined.entry(series.labels).or_default().extend(series.samples);
-            }
-        }
-        let series =
-            |(labels, samples): (_, BTreeMap<i64, f64>)| RawSeries { labels, samples: samples.into_iter().collect() };
-        Ok(joined.into_iter().map(series).collect())
+        self.ask(name).series(&format!("{{job=\"{JOB}\"}}[{age_seconds}s]"))
     }
 
     /// Returns the rows of the windows of `grid` at the monitor `name`.
@@ -339,12 +388,12 @@ impl Tree {
         wait_for(&format!("a complete window at {name}"), READY, || {
             let grid = self.grid_since(from_ms);
             let rows = self.rows(name, grid)?;
-            let whole =
-                rows.coverage.iter().find(|(_, coverage)| coverage.reported == slots as u64 && coverage.lost == 0);
-            match whole {
-                Some(((_, start), _)) => Ok(Some(*start)),
-                None => anyhow::bail!("coverage so far: {:?}", rows.coverage),
-            }
+            let is_whole = |start: i64, datacenter: &str| {
+                let coverage = rows.coverage.get(&(datacenter.to_owned(), start));
+                coverage.is_some_and(|coverage| coverage.reported == slots as u64 && coverage.lost == 0)
+            };
+            let whole = grid.starts().find(|start| self.datacenters().iter().all(|name| is_whole(*start, name)));
+            Ok(Some(whole.with_context(|| format!("coverage so far: {:?}", rows.coverage))?))
         })
     }
 
@@ -378,7 +427,7 @@ impl Tree {
             let mut rows = self.rows(name, grid)?;
             rows.points = without(&rows.points, dropped);
             check_rows(&rows, &without(&expected_rows(&raw, grid), dropped))?;
-            check_coverage(&rows, &raw, grid, DATACENTER)?;
+            self.datacenters().iter().try_for_each(|name| check_coverage(&rows, &raw, grid, name))?;
             Ok(Some(()))
         })
     }
@@ -401,7 +450,10 @@ impl Tree {
     /// If it cannot be started.
     pub fn launch(&mut self, name: &str) -> Result<()> {
         let node = self.nodes.get(name).with_context(|| format!("no node {name}"))?;
-        let mut command = Command::new(binaries::firetower()?);
+        let mut command = match &self.hosts {
+            Some(hosts) => hosts.command(name, binaries::firetower()?),
+            None => Command::new(binaries::firetower()?),
+        };
         let is_proxied = self.layout.proxied && node.role != "global";
         let topology =
             if is_proxied { self.directory.path().join(format!("{}.yaml", node.role)) } else { self.topology() };
@@ -416,7 +468,11 @@ impl Tree {
         Ok(())
     }
 
-    fn wait_ready(&mut self, name: &str) -> Result<()> {
+    /// Waits until the monitor `name` is ready.
+    ///
+    /// # Errors
+    /// If it ends, or takes too long.
+    pub fn wait_ready(&mut self, name: &str) -> Result<()> {
         let answers = self.ask(name);
         let process = self.running.get_mut(name).with_context(|| format!("{name} does not run"))?;
         let mut ended = None;
@@ -459,54 +515,20 @@ fn secured(topology: String, directory: &Path) -> Result<String> {
     Ok(topology)
 }
 
-fn start_fleet(layout: &Layout, directory: &Path) -> Result<Process> {
-    let targets = directory.join("targets.json");
-    let mut command = Command::new(binaries::fleet()?);
+fn start_fleet(layout: &Layout, directory: &Path, datacenter: &str, hosts: Option<&Hosts>) -> Result<Process> {
+    let targets = directory.join(targets_of(datacenter));
+    let fleet = binaries::fleet()?;
+    let (mut command, host) = match hosts {
+        Some(hosts) => (Hosts::beside(fleet), hosts.gateway()),
+        None => (Command::new(fleet), "127.0.0.1".to_owned()),
+    };
     command.args(["--targets", &layout.targets.to_string(), "--ports", &layout.targets.to_string()]);
-    command.args(["--series", &layout.series.to_string()]);
-    command.arg("--write-file-sd").arg(&targets).arg("--log").arg(directory.join("fleet.log")).args(&layout.fleet);
-    let mut fleet = Process::start("fleet", directory, &mut command)?;
+    command.args(["--series", &layout.series.to_string(), "--listen", &format!("{host}:0")]);
+    command.arg("--write-file-sd").arg(&targets).arg("--log").arg(directory.join(log_of(datacenter)));
+    let mut fleet = Process::start("fleet", directory, command.args(&layout.fleet))?;
     wait_for("the fleet listens", READY, || {
         fleet.check_running()?;
         Ok(targets.exists().then_some(()))
     })?;
     Ok(fleet)
-}
-
-fn topology(
-    layout: &Layout,
-    directory: &Path,
-    ports: &mut Ports,
-    nodes: &mut BTreeMap<String, Node>,
-) -> Result<String> {
-    let Layout { interval_ms, window_ms, .. } = layout;
-    let timeout_ms = interval_ms * 8 / 10;
-    let mut text = format!(
-        "firetower: 1\ndefaults: {{ scrape_interval: {interval_ms}ms, scrape_timeout: {timeout_ms}ms, window: {window_ms}ms }}\n"
-    );
-    let mut monitors = |role: &'static str, prefix: &str, count: usize| -> Result<Vec<String>> {
-        let mut lines = Vec::new();
-        for at in 0..count {
-            let (name, http) = (format!("{prefix}{at}"), ports.take()?);
-            let grpc = if role == "secondary" { None } else { Some(ports.take()?) };
-            let grpc_key = grpc.map_or(String::new(), |port| format!(", grpc: 127.0.0.1:{port}"));
-            lines.push(format!("{{ node: {name}, http: 127.0.0.1:{http}{grpc_key} }}"));
-            nodes.insert(name, Node { role, http, grpc });
-        }
-        Ok(lines)
-    };
-    writeln!(text, "global: [ {} ]", monitors("global", "global-", layout.globals)?.join(", "))?;
-    writeln!(text, "regions:\n  - region: eu-west\n    datacenters:\n      - datacenter: {DATACENTER}")?;
-    writeln!(text, "        primaries: [ {} ]", monitors("primary", "dub-p", layout.primaries)?.join(", "))?;
-    writeln!(text, "        secondaries: [ {} ]", monitors("secondary", "dub-s", layout.secondaries)?.join(", "))?;
-    let targets = directory.join("targets.json");
-    writeln!(text, "        scrape_configs:\n          - job_name: {JOB}")?;
-    writeln!(text, "            file_sd_configs: [ {{ files: [ {} ] }} ]", targets.display())?;
-    for key in &layout.job {
-        writeln!(text, "            {key}")?;
-    }
-    text += &layout.more;
-    let names: BTreeSet<&String> = nodes.keys().collect();
-    ensure!(names.len() == layout.globals + layout.primaries + layout.secondaries, "names clash");
-    Ok(text)
 }

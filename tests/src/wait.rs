@@ -1,6 +1,5 @@
 //! Waits for states, never for moments.
 
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
@@ -21,7 +20,8 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result
             Err(error) if Instant::now() > deadline => {
                 return Err(error).with_context(|| format!("{what}: not within {limit:?}"));
             }
-            Ok(None) | Err(_) => thread::sleep(POLL_EVERY),
+            // It fails once a signal has come, for programs that listen to signals.
+            Ok(None) | Err(_) => firetower_benches::sleep(POLL_EVERY)?,
         }
     }
 }
