@@ -6,6 +6,7 @@
 #   make test           runs every test, those with real processes too
 #   make fuzz           runs each fuzz target for SECONDS=60; needs the nightly toolchain
 #   make soak           runs 20,000 simulations; SEEDS=N and SEED=first say others
+#   make chaos          breaks a running tree FAULTS=100 times, as SEED=n says, and checks that nothing is lost; takes root
 #   make planted        shows that the simulation finds planted bugs; ARGS='name' takes one
 #   make check          tests, format, lints, docs, dependencies: what a change must pass
 #   make conformance    runs peers' own cases from the folder CONFORMANCE
@@ -23,7 +24,7 @@ export CARGO_TARGET_DIR
 FLAGS := --release --locked --workspace
 BINARIES := $(CARGO_TARGET_DIR)/release
 
-.PHONY: setup build demo test fuzz soak planted conformance check format clippy docs deny bench
+.PHONY: setup build demo test fuzz soak chaos planted conformance check format clippy docs deny bench
 
 setup:
 	.ci/setup build
@@ -46,6 +47,11 @@ fuzz: build
 
 soak: setup
 	SEED=$${SEED:-1} SEEDS=$${SEEDS:-20000} $(CARGO) test $(FLAGS) --test simulation
+
+# Without a SEED it takes a new one, and says which.
+chaos: build
+	.ci/setup test
+	FAULTS=$${FAULTS:-100} $(CARGO) test $(FLAGS) --test chaos
 
 planted: setup
 	.ci/setup test
