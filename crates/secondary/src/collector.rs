@@ -150,11 +150,12 @@ impl Collector {
         let share = self.share_of(assignment)?;
         let followed = self.followed.iter().enumerate().filter(|(_, followed)| followed.removed_at.is_none());
         let gone = followed.filter(|(_, followed)| share.place_of(followed.id).is_none()).map(|(at, _)| at);
-        for at in gone.collect::<Vec<_>>() {
-            self.end_target(at, now, batch)?;
-        }
+        let gone: Vec<usize> = gone.collect();
         let ids: Vec<TargetId> = share.targets().map(|(id, _)| id).collect();
         self.keep_share(share, now, batch)?;
+        for at in gone {
+            self.end_target(at, now, batch)?;
+        }
         let mut places = Vec::with_capacity(targets.len());
         for (id, target) in ids.into_iter().zip(&targets) {
             places.push(self.follow(id, target, now)? as u32);
@@ -201,6 +202,8 @@ impl Collector {
 
     /// Makes the windows from `from` on anew that have begun or are out: what is another's there is taken out of them.
     fn correct_from(&mut self, from: Timestamp, now: Timestamp, batch: &mut Batch) -> Result<(), Error> {
+        // Most shares come when their first window has just begun.
+        self.open.retain(|start, open| *start < from || !open.is_untouched());
         self.open.range_mut(from..).for_each(|(_, open)| open.needs_recompute = true);
         let mut window = Window::containing(from.max(now - self.place.late_window), self.place.window);
         while window.start() < self.closed_until {

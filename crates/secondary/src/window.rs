@@ -35,6 +35,11 @@ impl OpenWindow {
             needs_recompute: false,
         }
     }
+
+    /// Tells whether nothing has come to it yet.
+    pub(crate) fn is_untouched(&self) -> bool {
+        !self.needs_recompute && self.sums.is_empty() && self.slots.bits.ones() == 0 && self.durations.0.is_empty()
+    }
 }
 
 /// Which slots of a window were scraped.
