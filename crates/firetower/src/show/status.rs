@@ -242,6 +242,7 @@ dub-s0    secondary  dub         lost             5    93.33%    4.5s  2.0 KiB  
         data["regions"][0]["datacenters"][0]["primaries"][0]["trouble"] = json!("its disk is full");
         let text = status_text(&data);
         assert!(text.contains("off by -2 samples\nALARM dub-p0: its disk is full\n\n"), "{text}");
+        data["regions"][0]["datacenters"][0]["primaries"][0]["trouble"] = json!(null);
         data["regions"][0]["datacenters"][0]["secondaries"][0]["clock_ahead_seconds"] = json!(600.04);
         assert!(
             status_text(&data).contains("\nclock of dub-s0 is 600.0 s ahead of its parent's\n\n"),
