@@ -465,9 +465,9 @@ async fn scrape(
                         continue;
                     }
                 };
-                // A share that holds from a later window on is another's until then.
+                // A share that holds from a later window on is another's until then; this clock may be behind the primary's.
                 let now = clock.now();
-                let from = assignment.effective_from.min(Window::containing(now, window).end());
+                let from = assignment.effective_from.min(Window::containing(now, window).next().end());
                 targets.leave(&assignment.targets, from);
                 tokio::select! {
                     () = cancel.cancelled() => break,
