@@ -219,14 +219,13 @@ impl Collector {
     }
 
     fn follow(&mut self, id: TargetId, target: &Target, now: Timestamp) -> Result<usize, Error> {
-        if let Some(at) = self.by_id.get(&id) {
-            let followed = &mut self.followed[*at];
-            followed.target = Arc::new(target.clone());
-            if followed.removed_at.take().is_some() {
-                // Another has counted the steps since it left.
-                followed.track = Track::default();
+        if let Some(at) = self.by_id.get(&id).copied() {
+            self.followed[at].target = Arc::new(target.clone());
+            if self.followed[at].removed_at.take().is_some() {
+                // Another may have counted the steps since it left.
+                self.followed[at].track = self.restore(id, target, now)?.0;
             }
-            return Ok(*at);
+            return Ok(at);
         }
         let class = self.plans.class(&target.labels);
         let (track, shape) = self.restore(id, target, now)?;

@@ -150,7 +150,7 @@ impl Track {
     }
 
     /// Remembers every value of `row` as one that ended.
-    fn end_all(&mut self, row: Option<Row<'_>>) {
+    pub(crate) fn end_all(&mut self, row: Option<Row<'_>>) {
         let Some(row) = row else { return };
         for (metric, value) in row.metrics.iter().zip(row.values) {
             if !is_stale(*value) {

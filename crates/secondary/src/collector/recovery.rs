@@ -39,6 +39,10 @@ impl Collector {
             track.remember(previous.as_ref().map(HeldRow::as_row), row.as_row());
             previous = Some(row);
         }
+        // One that left and came back at once has a row behind this one that ends it.
+        if last_at > previous.as_ref().map_or(Timestamp::MIN, |previous| previous.at) {
+            track.end_all(previous.as_ref().map(HeldRow::as_row));
+        }
         drop(rows);
         self.recover_carried(last_at, target.interval, now);
         Ok((track, last_shape))
