@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use firetower_model::{Budget, CrossSum, Labels};
+use firetower_model::{Budget, CrossSum, Labels, Revision};
 use firetower_relay::OutboxLimits;
 use firetower_scrape::{PageCounts, Read};
 use firetower_store::Options;
@@ -192,5 +192,31 @@ fn a_window_made_again_has_the_keys_of_its_time() {
         let is_decided = number >= 3;
         assert_eq!(by_labels.contains_key(&true), !is_decided, "window {number}: {by_labels:?}");
         assert!(by_labels.values().sum::<u64>() >= (40 * CONTAINERS * NAMES.len()) as u64, "no series is lost");
+    }
+}
+
+#[test]
+fn a_window_that_is_out_is_corrected_when_a_target_turns_out_to_be_anothers() {
+    let mut fleet = Fleet::new(2);
+    let start = fleet.now;
+    for number in 0..2 {
+        fleet.window(number);
+    }
+    let window = Window::containing(start, WINDOW);
+    assert_eq!(fleet.collector.records[&start].revision, Revision(1));
+    let both = fleet.collector.shares.of(window).assignment.targets.clone();
+    let mut last = fleet.outlet.last_sequence();
+    // It is told again later, as every primary does: that changes nothing.
+    for (generation, revision) in [(2, Revision(1).corrected()), (3, Revision(1).corrected())] {
+        let share = Assignment::new(firetower_model::Generation(generation), start, both[..1].to_vec());
+        let mut batch = Batch::default();
+        fleet.collector.assign(share, fleet.now, &mut batch).unwrap();
+        fleet.store.commit(batch).unwrap();
+        fleet.now = fleet.now + closing::LATE_LINGER;
+        fleet.collector.close_due(fleet.now).unwrap();
+        assert_eq!(fleet.collector.records[&start].revision, revision, "generation {generation}");
+        let (before, count) = (last, fleet.collector.shares.of(window).assignment.targets.len());
+        last = fleet.outlet.last_sequence();
+        assert_eq!((count, last > before), (1, generation == 2), "generation {generation}");
     }
 }
