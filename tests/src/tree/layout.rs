@@ -43,7 +43,7 @@ pub struct Layout {
     pub addresses: Vec<String>,
     /// More lines for the topology file.
     pub more: String,
-    /// Whether children reach their parents through a [`Proxy`] for each.
+    /// Whether children reach their parents through a [`firetower_benches::Proxy`] for each.
     pub proxied: bool,
     /// Whether the monitors have certificates and take tokens, which are made in `certs`.
     pub is_secure: bool,
