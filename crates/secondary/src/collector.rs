@@ -146,20 +146,16 @@ impl Collector {
         now: Timestamp,
         batch: &mut Batch,
     ) -> Result<Vec<u32>, Error> {
-        let targets = assignment.targets.clone();
         let share = self.share_of(assignment)?;
+        self.keep_share(share, now, batch)?;
+        let share = Arc::clone(self.shares.newest());
         let followed = self.followed.iter().enumerate().filter(|(_, followed)| followed.removed_at.is_none());
         let gone = followed.filter(|(_, followed)| share.place_of(followed.id).is_none()).map(|(at, _)| at);
-        let gone: Vec<usize> = gone.collect();
-        let ids: Vec<TargetId> = share.targets().map(|(id, _)| id).collect();
-        self.keep_share(share, now, batch)?;
-        for at in gone {
+        for at in gone.collect::<Vec<_>>() {
             self.end_target(at, now, batch)?;
         }
-        let mut places = Vec::with_capacity(targets.len());
-        for (id, target) in ids.into_iter().zip(&targets) {
-            places.push(self.follow(id, target, now)? as u32);
-        }
+        let places = share.targets().map(|(id, target)| Ok(self.follow(id, target, now)? as u32));
+        let places = places.collect::<Result<_, Error>>()?;
         self.census.want_snapshot();
         Ok(places)
     }
@@ -186,16 +182,18 @@ impl Collector {
     }
 
     fn keep_share(&mut self, share: Share, now: Timestamp, batch: &mut Batch) -> Result<(), Error> {
+        if self.shares.is_alike(&share.assignment) {
+            return self.hear_twin(&share.assignment, now, batch);
+        }
+        let forgotten = self.shares.oldest();
+        let changed_from = self.shares.push(share);
         if self.outlet.is_none() {
-            self.shares.push(share);
             return Ok(());
         }
-        let alike = self.shares.alike(share.assignment.fingerprint).map(|alike| alike.generation);
-        if let Some(replaced) = alike.or(self.shares.oldest()) {
-            self.store.forget_assignment(batch, replaced);
+        if let Some(generation) = forgotten {
+            self.store.forget_assignment(batch, generation);
         }
-        let changed_from = self.shares.push(share);
-        let newest = self.shares.newest();
+        let newest = &self.shares.newest().assignment;
         self.store.put_assignment(batch, newest.generation, &firetower_wire::encode_assignment(newest)?);
         changed_from.map_or(Ok(()), |from| self.correct_from(from, now, batch))
     }

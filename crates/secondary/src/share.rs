@@ -43,34 +43,20 @@ impl Shares {
         Shares(vec![Arc::new(Share::new(none, Vec::new()))])
     }
 
-    /// Adds a newer share; the first one also stands for all time before it.
-    ///
-    /// One of the same targets from another list changes nothing: it holds from when on they were held.
+    /// Adds a newer share of other targets than the newest has; the first one also stands for all time before it.
     ///
     /// Returns from when on windows follow other targets than before, if any do.
-    pub(crate) fn push(&mut self, mut share: Share) -> Option<Timestamp> {
-        let new = &mut share.assignment;
-        let mut changed_from = Some(new.effective_from);
-        if self.is_unset() {
-            self.0.clear();
-            changed_from = None;
-        } else if let Some(before) = self.alike(new.fingerprint) {
-            let is_twin = before.list != 0 && before.list == new.list;
-            let from = if is_twin { new.effective_from } else { before.effective_from };
-            new.effective_from = from.min(before.effective_from);
-            // It keeps its number: the other primary may give the next one to another list.
-            (new.list, new.generation) = (before.list, before.generation);
-            changed_from = (from < before.effective_from).then_some(from);
-            self.0.pop();
-        } else if self.0.len() == SHARES_MAX {
+    pub(crate) fn push(&mut self, share: Share) -> Option<Timestamp> {
+        let from = (!self.is_unset()).then_some(share.assignment.effective_from);
+        if from.is_none() || self.0.len() == SHARES_MAX {
             self.0.remove(0);
         }
         self.0.push(Arc::new(share));
-        changed_from
+        from
     }
 
-    /// Hears what a primary calls a share that is followed under its twin's number: the list holds from the earlier of both
-    /// times, so that all who hear of both end with the same.
+    /// Hears what a primary calls a share that is followed, perhaps under its twin's number: of what is said of one list the
+    /// earlier time holds, so that all who hear of both end with the same. The same targets from another list change nothing.
     ///
     /// Returns the share if that changes from when on it holds.
     pub(crate) fn hear_twin(&mut self, twin: &Assignment) -> Option<&Assignment> {
@@ -87,13 +73,13 @@ impl Shares {
     }
 
     /// Returns the newest share.
-    pub(crate) fn newest(&self) -> &Assignment {
-        &self.0[self.0.len() - 1].assignment
+    pub(crate) fn newest(&self) -> &Arc<Share> {
+        &self.0[self.0.len() - 1]
     }
 
-    /// Returns the newest share if it is of the same targets.
-    pub(crate) fn alike(&self, fingerprint: u64) -> Option<&Assignment> {
-        Some(self.newest()).filter(|newest| !self.is_unset() && newest.fingerprint == fingerprint)
+    /// Tells whether the newest share is of the same targets.
+    pub(crate) fn is_alike(&self, assignment: &Assignment) -> bool {
+        !self.is_unset() && self.newest().assignment.fingerprint == assignment.fingerprint
     }
 
     /// Returns the generation of the oldest share that is remembered, once there are as many as there may be.
@@ -169,7 +155,11 @@ mod tests {
             (share(8, 7, 40, &["a", "b"]), Some(40), [2, 2, 2, 1, 2]),
         ];
         for (at, (share, changed_from, counts)) in steps.into_iter().enumerate() {
-            let changed = shares.push(share).map(|from| from.as_millis() / 1_000);
+            let changed = match shares.is_alike(&share.assignment) {
+                true => shares.hear_twin(&share.assignment).map(|share| share.effective_from),
+                false => shares.push(share),
+            };
+            let changed = changed.map(|from| from.as_millis() / 1_000);
             assert_eq!(changed, changed_from, "step {at}");
             assert_eq!([0, 1, 2, 3, 4].map(|window| count_in(&shares, window)), counts, "step {at}");
         }

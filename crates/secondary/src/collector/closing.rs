@@ -83,25 +83,24 @@ impl Collector {
             let ids = (id, class, self.shares.since(window, id));
             let scope = (window, target.interval);
             let schedule = target.schedule();
+            let Some(place) = share.place_of(id) else { continue };
             let mut newest = Timestamp::MIN;
             for (at, seconds) in replay(&self.store, &mut self.plans, ids, loose.get(&id), scope, &mut sums)? {
                 durations.note(target.labels.get("job").unwrap_or(""), seconds);
                 newest = schedule.last_at_or_before(at);
-                if let Some(place) = share.place_of(id) {
-                    slots.note(place, newest);
-                }
+                slots.note(place, newest);
             }
             // One that came after its target had ended lies apart.
             for (metric, up) in loose.get(&id).into_iter().flatten() {
                 if *metric == self.leading[0] && window.range().contains(up.at) {
                     let slot = schedule.last_at_or_before(up.at);
-                    share.place_of(id).into_iter().for_each(|place| slots.note(place, slot));
+                    slots.note(place, slot);
                     newest = newest.max(slot);
                 }
             }
             let last = schedule.last_at_or_before(window.end() - Duration::from_millis(1));
             if newest < last && self.is_belated(id, last, target.interval)? {
-                share.place_of(id).into_iter().for_each(|place| slots.note(place, last));
+                slots.note(place, last);
             }
         }
         self.put_out(window, &sums, &slots, &durations, now)
