@@ -330,6 +330,9 @@ impl Collector {
             if !is_next || !is_open {
                 self.mark_for_recompute(window, row.at);
             }
+            if !is_next {
+                self.follow_ended(at, row);
+            }
         }
         let appended = self.appender.append(batch, row)?;
         self.newest = self.newest.max(row.at);
@@ -369,6 +372,17 @@ impl Collector {
         let starts = RowStarts { columns: &starts, window };
         self.followed[at].track.follow(previous, row, (&plan, starts), sums);
         Ok(())
+    }
+
+    /// Remembers a row that came after its target had ended: if the target is back, its next step goes on from there.
+    fn follow_ended(&mut self, at: usize, row: &PageRow) {
+        let end = self.appender.last(row.target).filter(|last| last.values.is_empty() && row.at < last.at);
+        let Some(end) = end else { return };
+        if self.shares.since(Window::containing(end.at, self.place.window), row.target) <= row.at {
+            let metrics = metrics_of(&self.store, row.shape);
+            let row = Row { at: row.at, shape: row.shape, values: &row.values, metrics: &metrics };
+            self.followed[at].track.end_all(Some(row));
+        }
     }
 
     /// Adds a target's standing values to the windows before `window` that are not closed and do not have them yet.
