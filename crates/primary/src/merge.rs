@@ -8,7 +8,7 @@ use firetower_model::{
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 
-/// Merges what the children, in order of their names, have of `window`; `expected` slots were to be scraped.
+/// Merges what the children, in order of their names, have of `window`; `expected` slots were to be scraped, by what is known here.
 ///
 /// A row goes to the one that `output` names: a child may have chosen its key by an earlier decision about labels. The
 /// revision is the sum of theirs, so that two primaries that have heard the same say the same.
@@ -35,13 +35,15 @@ pub(crate) fn merge<E>(
             rows.entry(output(*id)?).or_insert(Cross::EMPTY).merge(cross);
         }
     }
+    // Who reads a list late expects the old one's slots until then: what was scraped was to be.
+    let expected = expected.max(reported);
     let complete_through = watermark.complete_through.min(window.end());
     Ok(WindowRows {
         datacenter: datacenter.to_owned(),
         window,
         revision: Revision(revision),
         epoch: Epoch(0),
-        coverage: Coverage::new(expected, reported.min(expected), late.min(expected)),
+        coverage: Coverage::new(expected, reported, late.min(reported)),
         slots: None,
         watermark: Watermark { complete_through, ..watermark },
         rows: rows.into_iter().collect(),
@@ -126,6 +128,8 @@ mod tests {
         let Ok(merged) = merge("dub", children[0].1.window, 20, &children, as_it_is);
         assert_eq!(merged.revision, Revision(3));
         assert_eq!(merged.coverage, Coverage { expected: 20, reported: 18, late: 2, lost: 2 });
+        let Ok(behind) = merge("dub", children[0].1.window, 4, &children, as_it_is);
+        assert_eq!(behind.coverage, Coverage { expected: 18, reported: 18, late: 2, lost: 0 }, "its list is behind");
         let four = merged.rows.iter().find(|(id, _)| id.0 == 4).unwrap().1;
         assert_eq!((merged.rows.len(), four.series, four.sum, four.min, four.max), (3, 2, 11.0, 5.0, 6.0));
         let durations: Histogram<u64> =
