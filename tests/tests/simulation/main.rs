@@ -2,6 +2,7 @@
 //!
 //! A seed says everything: how many targets there are, what they serve, what goes wrong when, and how the network orders
 //! its messages. `SEED` is the first, `SEEDS` how many; one alone writes its log (`FIRETOWER_LOG` says how much of it).
+//! More are handed to worker processes.
 
 mod check;
 mod faults;
@@ -12,6 +13,7 @@ mod plan;
 mod run;
 mod served;
 mod trace;
+mod worker;
 
 use std::env;
 use std::process::ExitCode;
@@ -19,14 +21,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+
+use crate::worker::{Worker, check_seed, is_worker, work};
 
 /// Seeds where nothing else is said; what `make test` has time for.
 const SEEDS: u64 = 300;
 /// Simulations at once; each is one thread.
-const THREADS: usize = 2;
-/// Seeds that are run twice, to see that nothing but the seed decides.
-const REPEATED: u64 = 2;
+const WORKERS: usize = 2;
+/// One seed in so many, the first among them, is run twice, to see that nothing but the seed decides.
+const REPEATED_EVERY: u64 = 50;
 
 fn main() -> ExitCode {
     // Cargo passes on the names of wanted tests to every test there is.
@@ -34,9 +38,8 @@ fn main() -> ExitCode {
     if !filters.is_empty() && !filters.iter().any(|filter| "simulation".contains(filter.as_str())) {
         return ExitCode::SUCCESS;
     }
-    match simulate() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    match if is_worker() { work() } else { simulate() } {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("simulation: {error:#}");
             ExitCode::FAILURE
@@ -44,30 +47,33 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs all seeds; returns whether all was well.
-fn simulate() -> Result<bool> {
+/// Runs all seeds, until one goes wrong.
+fn simulate() -> Result<()> {
     let first = number("SEED", 1)?;
     let count = number("SEEDS", if env::var_os("SEED").is_some() { 1 } else { SEEDS })?;
     if count == 1 {
         firetower_daemon::start_logging();
+        return check_seed(first, false).with_context(|| format!("seed {first}"));
     }
     let started = Instant::now();
     let (next, violations) = (AtomicU64::new(first), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS.min(count as usize) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count || !violations.lock().expect("no panics").is_empty() {
-                        break;
-                    }
-                    if let Err(error) = check_seed(seed, seed < first + REPEATED.min(count - 1)) {
-                        violations.lock().expect("no panics").push((seed, format!("{error:#}")));
-                    }
-                }
-            });
+    let run_some = || -> Result<()> {
+        let mut worker = Worker::start()?;
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count || !violations.lock().expect("no panics").is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = worker.check(seed, (seed - first).is_multiple_of(REPEATED_EVERY)) {
+                violations.lock().expect("no panics").push((seed, format!("{error:#}")));
+                return Ok(());
+            }
         }
-    });
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..WORKERS.min(count as usize)).map(|_| scope.spawn(run_some)).collect();
+        running.into_iter().try_for_each(|one| one.join().expect("no panics"))
+    })?;
     let violations = violations.into_inner().expect("no panics");
     for (seed, violation) in &violations {
         eprintln!("seed {seed}: {violation}");
@@ -75,16 +81,7 @@ fn simulate() -> Result<bool> {
     }
     let (ran, seconds) = (next.into_inner().min(first + count) - first, started.elapsed().as_secs_f64());
     eprintln!("{ran} seeds from {first} in {seconds:.1} s: {:.2} a second", ran as f64 / seconds);
-    Ok(violations.is_empty())
-}
-
-/// Runs a seed, and once more if `is_repeated`: then both must have gone the same way.
-fn check_seed(seed: u64, is_repeated: bool) -> Result<()> {
-    let hash = run::run(seed)?;
-    if is_repeated {
-        let again = run::run(seed)?;
-        anyhow::ensure!(hash == again, "two runs went different ways: {hash:016x} and {again:016x}");
-    }
+    ensure!(violations.is_empty(), "not all is as it must be");
     Ok(())
 }
 
