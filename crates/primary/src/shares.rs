@@ -14,9 +14,14 @@ use crate::discovery::Listed;
 /// Assignments remembered for windows that are still open.
 const GENERATIONS_MAX: usize = 8;
 
+/// Has the incarnation of the data directory that made the newest assignment.
+const MADE_BY_NOTE: &str = "assigned_by";
+
 /// The assignments of one datacenter, newest last.
 pub(crate) struct Shares {
     window: Duration,
+    /// Whether the newest one is of this life of the data directory; there may have been newer ones in the life before.
+    is_own: bool,
     secondaries: Vec<String>,
     generations: Vec<BTreeMap<String, Assignment>>,
 }
@@ -31,7 +36,9 @@ impl Shares {
             let among = noted.map_or_else(|| secondaries.clone(), |names| names.lines().map(str::to_owned).collect());
             generations.push(split(&whole, &among));
         }
-        Ok(Shares { window, secondaries, generations })
+        let made_by = store.note(MADE_BY_NOTE)?;
+        let is_own = made_by.is_some_and(|bytes| bytes == store.incarnation().to_bytes());
+        Ok(Shares { window, is_own, secondaries, generations })
     }
 
     /// Returns the targets found, and those that jobs of which nothing is known had last: a source that is away when this
@@ -50,7 +57,8 @@ impl Shares {
     /// Takes the list of targets as it is at `now`; returns whether that makes a new generation, which is then in `batch`.
     ///
     /// It holds from the next window on. Its number is that time or one more than the last number, so that no lost directory
-    /// can wind it back: secondaries follow the highest that they have heard.
+    /// can wind it back: secondaries follow the highest that they have heard. A new life of the directory begins with a new
+    /// one, for they may follow one that it has forgotten.
     ///
     /// # Errors
     /// If there are more targets than the wire takes.
@@ -65,11 +73,13 @@ impl Shares {
         let next = Generation((self.generation().0 + 1).max(u64::try_from(from.as_millis()).unwrap_or(0)));
         let whole = Assignment::new(next, from, targets);
         let split = split(&whole, &self.secondaries);
-        if self.generations.last().is_some_and(|newest| is_alike(newest, &split)) {
+        if self.is_own && self.generations.last().is_some_and(|newest| is_alike(newest, &split)) {
             return Ok(false);
         }
         store.put_assignment(batch, next, &firetower_wire::encode_assignment(&whole)?);
         store.put_note(batch, &secondaries_note(next), self.secondaries.join("\n").as_bytes());
+        store.put_note(batch, MADE_BY_NOTE, &store.incarnation().to_bytes());
+        self.is_own = true;
         self.generations.push(split);
         if self.generations.len() > GENERATIONS_MAX {
             let oldest = generation_of(&self.generations.remove(0));
@@ -236,6 +246,31 @@ mod tests {
                 last = shares.generation();
             }
         }
+    }
+
+    #[test]
+    fn a_new_life_begins_with_a_new_assignment_of_the_same_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut generations = Vec::new();
+        // Opened once, again, and again as a directory that has gone back.
+        for (life, is_new) in [(1, true), (2, false), (3, true), (4, false)] {
+            let now = Timestamp::from_millis(10_000 * life as i64);
+            let store = Store::open(folder.path(), &Options::new(now, life)).unwrap();
+            let mut shares = Shares::load(&store, vec!["s0".into()], WINDOW).unwrap();
+            let mut batch = Batch::default();
+            assert_eq!(
+                shares.update(&store, vec![target("a", "a:1")], now, &mut batch).unwrap(),
+                is_new,
+                "life {life}"
+            );
+            assert!(!shares.update(&store, vec![target("a", "a:1")], now, &mut Batch::default()).unwrap());
+            store.commit(batch).unwrap();
+            generations.push(shares.generation().0);
+            if life == 2 {
+                drop(store.note_went_back());
+            }
+        }
+        assert_eq!(generations, [12_000, 12_000, 32_000, 32_000]);
     }
 
     #[test]

@@ -214,7 +214,8 @@ impl<'a> World<'a> {
             DiskFate::Restored { is_by_hand } => {
                 self.sim.crash(node);
                 let (disk, copy) = (&self.sites[node].disk, &self.copies[node]);
-                if is_by_hand {
+                // One that was lost meanwhile has begun another life: the old one would be refused.
+                if is_by_hand && !self.wiped.contains_key(node) {
                     disk.replace(copy)
                 } else {
                     disk.restore(copy)
