@@ -19,12 +19,12 @@ use crate::session::say;
 
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long it may take from dialling to open calls.
-const OPEN_LIMIT: Duration = Duration::from_secs(8);
+/// How long it may take from dialling to open calls: after the longest wait, still within 10 s.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
 /// How long a parent may take to tell the time before the clock is used without.
 const CLOCK_LIMIT: Duration = Duration::from_secs(1);
 /// Waits before dialling again.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(4));
 /// Frames that are younger when a link comes up are sent as fresh ones, older ones behind them.
 const FRESH_AGE: Duration = Duration::from_secs(10);
 

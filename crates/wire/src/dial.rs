@@ -33,7 +33,7 @@ impl Default for DialOptions {
     /// A dead parent is found within 8 s.
     fn default() -> DialOptions {
         DialOptions {
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(4),
             keep_alive_interval: Duration::from_secs(3),
             keep_alive_timeout: Duration::from_secs(5),
         }
