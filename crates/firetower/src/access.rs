@@ -12,6 +12,13 @@ use crate::load;
 /// Where the global aggregator of the demo, or of one host alone, answers.
 const DEFAULT_URL: &str = "http://127.0.0.1:6110";
 
+/// What whoever asks has to be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Right {
+    Read,
+    Operate,
+}
+
 /// Where a monitor is asked, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
@@ -29,17 +36,17 @@ impl Access {
         Access { url: url.into(), ca: None, token_file: None }
     }
 
-    /// Asks as the arguments say, and as the topology says where they say nothing.
+    /// Asks as the arguments say, and as the topology says where they say nothing, with a token for what `right` is needed to.
     ///
     /// # Errors
     /// If the topology cannot be read, or has no such monitor.
-    pub(crate) fn of(ask: &Ask) -> anyhow::Result<Access> {
+    pub(crate) fn of(ask: &Ask, right: Right) -> anyhow::Result<Access> {
         let by_topology = match &ask.topology {
             None => Access::plain(DEFAULT_URL),
             Some(path) => {
                 let topology = load::topology(path)?;
                 let folder = path.parent().unwrap_or(Path::new(""));
-                Access::of_node(&topology, folder, ask.node.as_deref())?
+                Access::of_node(&topology, folder, ask.node.as_deref(), right)?
             }
         };
         Ok(Access {
@@ -53,7 +60,12 @@ impl Access {
     ///
     /// # Errors
     /// If there is no such monitor.
-    pub(crate) fn of_node(topology: &Topology, folder: &Path, node: Option<&str>) -> anyhow::Result<Access> {
+    pub(crate) fn of_node(
+        topology: &Topology,
+        folder: &Path,
+        node: Option<&str>,
+        right: Right,
+    ) -> anyhow::Result<Access> {
         let address = match node {
             None => topology.globals.first().map(|global| &global.http),
             Some(node) => topology.find(node).map(|place| &place.node().http),
@@ -65,7 +77,10 @@ impl Access {
         // A monitor that listens everywhere is asked on this host.
         let address = address.replacen("0.0.0.0:", "127.0.0.1:", 1).replacen("[::]:", "[::1]:", 1);
         let auth = topology.auth.as_ref();
-        let token_file = auth.and_then(|auth| auth.read_token_files.iter().chain(&auth.operate_token_files).next());
+        let token_file = auth.and_then(|auth| match right {
+            Right::Read => auth.read_token_files.iter().chain(&auth.operate_token_files).next(),
+            Right::Operate => auth.operate_token_files.first(),
+        });
         Ok(Access {
             url: format!("{scheme}://{address}"),
             ca: topology.tls.as_ref().map(|tls| folder.join(&tls.ca_file)),
@@ -90,14 +105,14 @@ mod tests {
     fn a_topology_says_how_its_monitors_are_asked() {
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../topology"));
         let topology = load::topology(&folder.join("demo.yaml")).unwrap();
-        let check = |node: Option<&str>, expected: &str| {
-            let access = Access::of_node(&topology, Path::new("t"), node).unwrap();
+        let check = |node: Option<&str>, right, expected: &str, token: &str| {
+            let access = Access::of_node(&topology, Path::new("t"), node, right).unwrap();
             let file = |name: &str| Some(PathBuf::from(format!("t/demo-certs/{name}")));
-            assert_eq!(access, Access { url: expected.into(), ca: file("ca.pem"), token_file: file("read.token") });
+            assert_eq!(access, Access { url: expected.into(), ca: file("ca.pem"), token_file: file(token) });
         };
-        check(None, "https://127.0.0.1:6110");
-        check(Some("dub-s0"), "https://127.0.0.1:6130");
-        assert!(Access::of_node(&topology, folder, Some("nobody")).is_err());
+        check(None, Right::Read, "https://127.0.0.1:6110", "read.token");
+        check(Some("dub-s0"), Right::Operate, "https://127.0.0.1:6130", "operate.token");
+        assert!(Access::of_node(&topology, folder, Some("nobody"), Right::Read).is_err());
         let ask = |url: Option<&str>| Ask {
             topology: None,
             node: None,
@@ -108,10 +123,10 @@ mod tests {
         };
         let token_file = Some(PathBuf::from("token"));
         assert_eq!(
-            Access::of(&ask(None)).unwrap(),
+            Access::of(&ask(None), Right::Read).unwrap(),
             Access { token_file: token_file.clone(), ..Access::plain(DEFAULT_URL) }
         );
         let url = "http://10.0.0.1:1";
-        assert_eq!(Access::of(&ask(Some(url))).unwrap(), Access { token_file, ..Access::plain(url) });
+        assert_eq!(Access::of(&ask(Some(url)), Right::Read).unwrap(), Access { token_file, ..Access::plain(url) });
     }
 }

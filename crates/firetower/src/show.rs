@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use crate::access::Access;
+use crate::access::{Access, Right};
 use crate::arguments::{HealthArguments, Output, QueryArguments, StatusArguments};
 use crate::client::Client;
 use crate::output::print;
@@ -20,7 +20,7 @@ pub(crate) use status::status_text;
 /// Shows the whole tree, or what became of every raw sample in it.
 pub(crate) fn status(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
     let StatusArguments { account, ask } = arguments;
-    let body = Client::new(&Access::of(ask)?)?.json("/api/v1/status", &[])?;
+    let body = Client::new(&Access::of(ask, Right::Read)?)?.json("/api/v1/status", &[])?;
     if *account {
         let book = account::book(&body["data"]);
         show(ask.output, &book, account::account_text)?;
@@ -36,7 +36,7 @@ pub(crate) fn health(arguments: &HealthArguments) -> anyhow::Result<()> {
     let params = [("datacenter", &arguments.datacenter), ("state", &arguments.state), ("limit", &limit)];
     let params: Vec<(&str, &str)> =
         params.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
-    let body = Client::new(&Access::of(&arguments.ask)?)?.json("/health/summary", &params)?;
+    let body = Client::new(&Access::of(&arguments.ask, Right::Read)?)?.json("/health/summary", &params)?;
     show(arguments.ask.output, &body, health_text)
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn health(arguments: &HealthArguments) -> anyhow::Result<()> {
 pub(crate) fn query(arguments: &QueryArguments) -> anyhow::Result<()> {
     let mut params = vec![("query", arguments.selector.as_str())];
     params.extend(arguments.time.as_deref().map(|time| ("time", time)));
-    let body = Client::new(&Access::of(&arguments.ask)?)?.json("/api/v1/query", &params)?;
+    let body = Client::new(&Access::of(&arguments.ask, Right::Read)?)?.json("/api/v1/query", &params)?;
     show(arguments.ask.output, &body, |body| query::query_text(&body["data"]))
 }
 

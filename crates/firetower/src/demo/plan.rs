@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use firetower_model::Target;
 use firetower_topology::{Place, Topology};
 
-use crate::access::Access;
+use crate::access::{Access, Right};
 use crate::load;
 
 /// The job whose targets are started as `firetower agent`.
@@ -97,7 +97,7 @@ impl Plan {
         let mut monitors = monitors.collect::<anyhow::Result<Vec<Process>>>()?;
         monitors.sort_by_key(|process| std::cmp::Reverse(process.stage));
         processes.extend(monitors);
-        let global = Access::of_node(topology, folder, None)?;
+        let global = Access::of_node(topology, folder, None, Right::Read)?;
         Ok(Plan { processes, targets, global, missing, window: topology.defaults.window })
     }
 
@@ -150,7 +150,10 @@ fn target_process(
             let mut arguments: Vec<OsString> = vec!["agent".into(), "--stop-on-stdin-close".into()];
             arguments.extend(["--http".into(), address.as_str().into()]);
             if target.url.starts_with("https:") {
-                access = Access { url: format!("https://{address}"), ..Access::of_node(topology, folder, None)? };
+                access = Access {
+                    url: format!("https://{address}"),
+                    ..Access::of_node(topology, folder, None, Right::Read)?
+                };
                 arguments.extend(agent_protection(topology, folder)?);
             }
             (arguments, "/-/ready")
@@ -205,7 +208,7 @@ fn monitor_process(place: Place<'_>, topology: &Topology, path: &Path, folder: &
         is_agent: false,
         arguments,
         addresses: [Some(node.http.clone()), node.grpc.clone()].into_iter().flatten().collect(),
-        access: Access::of_node(topology, folder, Some(&node.name))?,
+        access: Access::of_node(topology, folder, Some(&node.name), Right::Read)?,
         ready_path: "/-/ready",
     })
 }

@@ -8,7 +8,7 @@ use firetower_daemon::Surroundings;
 use firetower_store::{Options, Store};
 use serde_json::json;
 
-use crate::access::Access;
+use crate::access::{Access, Right};
 use crate::arguments::{BackupArguments, Output, RestoreArguments};
 use crate::client::Client;
 use crate::output::print;
@@ -29,7 +29,7 @@ pub(super) fn backup(arguments: &BackupArguments) -> anyhow::Result<()> {
             (made.files, made.bytes)
         }
         None => {
-            let client = Client::with_timeout(&Access::of(&arguments.ask)?, TIMEOUT)?;
+            let client = Client::with_timeout(&Access::of(&arguments.ask, Right::Operate)?, TIMEOUT)?;
             let made = client.post("/api/v1/admin/backup", &json!({ "directory": to }))?;
             (made["data"]["files"].as_u64().unwrap_or_default(), made["data"]["bytes"].as_u64().unwrap_or_default())
         }
