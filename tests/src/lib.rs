@@ -7,6 +7,7 @@
 mod answers;
 mod binaries;
 mod broken;
+mod disk;
 mod expect;
 mod hosts;
 mod impostor;
@@ -24,6 +25,7 @@ mod wait;
 pub use answers::{Account, Answers, Coverage, Dropped, Point, RawSeries, Received, Row, RowKey, Rows, encode};
 pub use binaries::{firetower, fleet};
 pub use broken::{Broken, LinkFault};
+pub use disk::Disk;
 pub use expect::{Grid, check_account, check_coverage, check_few_lost, check_rows, expected_rows, join, without};
 pub use hosts::Hosts;
 pub use journal::Journal;

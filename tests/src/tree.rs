@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::answers::{Answers, Dropped, RawSeries, Rows};
 use crate::binaries;
 use crate::broken::{Broken, LinkFault};
+use crate::disk::Disk;
 use crate::expect::{Grid, check_coverage, check_rows, expected_rows, join, without};
 use crate::hosts::Hosts;
 use crate::ports::Ports;
@@ -44,6 +45,7 @@ pub struct Tree {
     started_ms: i64,
     proxies: BTreeMap<String, Proxy>,
     hosts: Option<Hosts>,
+    disks: BTreeMap<String, Disk>,
     _ports: Ports,
     // Last, so that the processes are gone before their files are.
     directory: TempDir,
@@ -73,9 +75,23 @@ impl Tree {
         for role in ["primary", "secondary"] {
             fs::write(directory.path().join(format!("{role}.yaml")), seen_by(role, &topology, &nodes, &proxies))?;
         }
+        let data = directory.path().join("data");
+        let disked = nodes.keys().filter(|_| layout.has_disks);
+        let disks = disked.map(|name| Ok((name.clone(), Disk::mount(&data.join(name))?))).collect::<Result<_>>()?;
         let (running, fake_clocks, started_ms) = (BTreeMap::new(), BTreeMap::new(), now_ms());
-        let mut tree =
-            Tree { layout, nodes, running, fake_clocks, fleets, started_ms, proxies, hosts, _ports: ports, directory };
+        let mut tree = Tree {
+            layout,
+            nodes,
+            running,
+            fake_clocks,
+            fleets,
+            started_ms,
+            proxies,
+            hosts,
+            disks,
+            _ports: ports,
+            directory,
+        };
         for name in tree.node_names() {
             tree.launch(&name)?;
         }
@@ -168,6 +184,35 @@ impl Tree {
 
     fn hosts(&self) -> Result<&Hosts> {
         self.hosts.as_ref().context("the monitors have no hosts of their own")
+    }
+
+    /// Returns the disk of the monitor `name`.
+    ///
+    /// # Panics
+    /// If the monitors have none of their own.
+    pub fn disk(&self, name: &str) -> &Disk {
+        &self.disks[name]
+    }
+
+    /// Returns the data directory of the monitor `name`.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.directory.path().join("data").join(name)
+    }
+
+    /// Runs `firetower` with `arguments` on the host of the monitor `name`; returns what it prints.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn run(&self, name: &str, arguments: &[&str]) -> Result<String> {
+        let mut command = self.command(name)?;
+        let output = command.args(arguments).output().context("run firetower")?;
+        ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn command(&self, name: &str) -> Result<Command> {
+        let program = binaries::firetower()?;
+        Ok(self.hosts.as_ref().map_or_else(|| Command::new(&program), |hosts| hosts.command(name, &program)))
     }
 
     /// Returns where its files are.
@@ -450,15 +495,12 @@ impl Tree {
     /// If it cannot be started.
     pub fn launch(&mut self, name: &str) -> Result<()> {
         let node = self.nodes.get(name).with_context(|| format!("no node {name}"))?;
-        let mut command = match &self.hosts {
-            Some(hosts) => hosts.command(name, binaries::firetower()?),
-            None => Command::new(binaries::firetower()?),
-        };
+        let mut command = self.command(name)?;
         let is_proxied = self.layout.proxied && node.role != "global";
         let topology =
             if is_proxied { self.directory.path().join(format!("{}.yaml", node.role)) } else { self.topology() };
         command.args([node.role, "--node", name, "--topology"]).arg(topology);
-        command.arg("--data").arg(self.directory.path().join("data").join(name));
+        command.arg("--data").arg(self.data(name));
         if let Some(path) = self.fake_clocks.get(name) {
             command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", path);
             command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");

@@ -3,59 +3,16 @@
 //! Small file systems are mounted in memory, for which these tests need to be root, as CI is.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use firetower_tests::{Layout, Process, Tree, check_account, firetower, wait_for};
+use firetower_tests::{Disk, Layout, Process, Tree, check_account, firetower, wait_for};
 
 /// How long a monitor may take to notice that its disk has changed, on a busy machine.
 const NOTICE: Duration = Duration::from_secs(90);
 const SECONDARY: &str = "dub-s0";
-
-/// A small file system in memory; it is unmounted when this is dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(at: &Path) -> Result<Mount> {
-        fs::create_dir_all(at)?;
-        let mount = Mount(at.to_owned());
-        mount.run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"]).arg(at))?;
-        Ok(mount)
-    }
-
-    fn remount(&self, how: &str) -> Result<()> {
-        self.run(Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(&self.0))
-    }
-
-    fn run(&self, command: &mut Command) -> Result<()> {
-        let output = command.output()?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.success(), "{command:?}: {said} (mounting needs root)");
-        Ok(())
-    }
-
-    /// Fills it to the last byte; returns the file to be removed.
-    fn fill(&self) -> Result<PathBuf> {
-        let filler = self.0.join("filler");
-        let mut written = Command::new("dd")
-            .arg("if=/dev/zero")
-            .arg(format!("of={}", filler.display()))
-            .args(["bs=64k", "status=none"])
-            .stderr(Stdio::null())
-            .spawn()?;
-        written.wait()?;
-        Ok(filler)
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Whoever still has a file open there is killed with the tree.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 fn small() -> Layout {
     let more = "store_memory: 16MiB\nretention: { free: 8MiB }\n".to_owned();
@@ -63,19 +20,15 @@ fn small() -> Layout {
 }
 
 /// Replaces the secondary's data directory by a small file system.
-fn move_to_small_disk(tree: &mut Tree) -> Result<Mount> {
+fn move_to_small_disk(tree: &mut Tree) -> Result<Disk> {
     tree.wait_complete("global-0")?;
     tree.kill(SECONDARY)?;
-    let data = data(tree);
+    let data = tree.data(SECONDARY);
     fs::remove_dir_all(&data)?;
-    let mount = Mount::new(&data)?;
+    let disk = Disk::mount(&data)?;
     tree.restart(SECONDARY)?;
     tree.wait_complete("global-0")?;
-    Ok(mount)
-}
-
-fn data(tree: &Tree) -> PathBuf {
-    tree.directory().join("data").join(SECONDARY)
+    Ok(disk)
 }
 
 /// Waits until the secondary says that it is not ready, with `words` in the reason.
@@ -105,8 +58,8 @@ fn text(path: &Path) -> Result<&str> {
 #[test]
 fn a_full_disk_is_said_counted_and_got_over() -> Result<()> {
     Tree::check(small(), |tree| {
-        let mount = move_to_small_disk(tree)?;
-        let filler = mount.fill()?;
+        let disk = move_to_small_disk(tree)?;
+        disk.fill()?;
         wait_refused(tree, "is full")?;
         ensure!(tree.ask(SECONDARY).metric("firetower_store_held")? == Some(1.0), "not held");
         wait_told(tree, SECONDARY)?;
@@ -116,7 +69,7 @@ fn a_full_disk_is_said_counted_and_got_over() -> Result<()> {
             let given_up = tree.ask(SECONDARY).metric("firetower_store_given_up_samples_total")?;
             Ok(given_up.filter(|samples| *samples > 100.0))
         })?;
-        fs::remove_file(filler)?;
+        disk.make_room()?;
         wait_for("ready again", NOTICE, || Ok(tree.ask(SECONDARY).is_ready()?.then_some(())))?;
         tree.wait_complete("global-0")?;
         let account = wait_closed(tree)?;
@@ -132,12 +85,12 @@ fn a_parent_whose_disk_is_full_hears_its_children_and_takes_nothing() -> Result<
     Tree::check(small(), |tree| {
         tree.wait_complete("global-0")?;
         tree.kill(PRIMARY)?;
-        let data = tree.directory().join("data").join(PRIMARY);
+        let data = tree.data(PRIMARY);
         fs::remove_dir_all(&data)?;
-        let mount = Mount::new(&data)?;
+        let disk = Disk::mount(&data)?;
         tree.restart(PRIMARY)?;
         let from_ms = tree.wait_complete("global-0")?;
-        let filler = mount.fill()?;
+        disk.fill()?;
         wait_told(tree, PRIMARY)?;
         let queued = |tree: &Tree| -> Result<i64> {
             let status = tree.ask("global-0").json("/api/v1/status")?;
@@ -156,7 +109,7 @@ fn a_parent_whose_disk_is_full_hears_its_children_and_takes_nothing() -> Result<
         wait_for("the child is told", NOTICE, || {
             Ok(tree.said(SECONDARY)?.contains("the disk of dub-p0 is full").then_some(()))
         })?;
-        fs::remove_file(filler)?;
+        disk.make_room()?;
         tree.wait_complete("global-0")?;
         tree.wait_exact("global-0", tree.grid_since(from_ms))?;
         let account = wait_closed(tree)?;
@@ -188,15 +141,15 @@ fn wait_told(tree: &Tree, name: &str) -> Result<()> {
 #[test]
 fn a_read_only_disk_still_answers() -> Result<()> {
     Tree::check(small(), |tree| {
-        let mount = move_to_small_disk(tree)?;
+        let disk = move_to_small_disk(tree)?;
         tree.stop(SECONDARY)?;
-        mount.remount("ro")?;
+        disk.remount("ro")?;
         tree.launch(SECONDARY)?;
         wait_refused(tree, "cannot be written")?;
         let before = samples(tree)?;
         ensure!(before > 0, "it does not answer");
         ensure!(tree.ask(SECONDARY).metric("firetower_store_read_only")? == Some(1.0), "not said by a metric");
-        mount.remount("rw")?;
+        disk.remount("rw")?;
         wait_for("ready again", NOTICE, || Ok(tree.ask(SECONDARY).is_ready()?.then_some(())))?;
         tree.wait_complete("global-0")?;
         ensure!(samples(tree)? > before, "nothing new is kept");
@@ -208,7 +161,7 @@ fn a_read_only_disk_still_answers() -> Result<()> {
 fn a_copy_is_made_beside_the_monitor_and_brought_back() -> Result<()> {
     Tree::check(small(), |tree| {
         tree.wait_complete("global-0")?;
-        let (data, copy) = (data(tree), tree.directory().join("copy"));
+        let (data, copy) = (tree.data(SECONDARY), tree.directory().join("copy"));
         let url = format!("http://127.0.0.1:{}", tree.port(SECONDARY));
         let (output, said) = run(&["store", "backup", text(&copy)?, "--url", &url])?;
         ensure!(output.status.success(), "{said}");
@@ -251,7 +204,7 @@ fn a_directory_copied_back_by_hand_is_found_out_by_the_parent() -> Result<()> {
     Tree::check(small(), |tree| {
         tree.wait_complete("global-0")?;
         tree.stop(SECONDARY)?;
-        let (data, old) = (data(tree), tree.directory().join("old"));
+        let (data, old) = (tree.data(SECONDARY), tree.directory().join("old"));
         fs::rename(&data, &old)?;
         fs::create_dir(&data)?;
         for entry in fs::read_dir(&old)? {

@@ -49,6 +49,8 @@ pub struct Layout {
     pub is_secure: bool,
     /// Whether each monitor has a host of its own, see [`Hosts`]; such a tree has to be secure.
     pub has_hosts: bool,
+    /// Whether each monitor's data directory is a [`Disk`](crate::Disk) of its own.
+    pub has_disks: bool,
 }
 
 impl Default for Layout {
@@ -70,6 +72,7 @@ impl Default for Layout {
             proxied: false,
             is_secure: false,
             has_hosts: false,
+            has_disks: false,
         }
     }
 }

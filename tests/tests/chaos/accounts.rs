@@ -31,14 +31,24 @@ pub(crate) type Hops = BTreeMap<(String, String), Hop>;
 /// If a monitor does not answer, or an account does not close: no moment excuses that.
 pub(crate) fn read(tree: &Tree) -> Result<Hops> {
     let mut hops = Hops::new();
-    for name in tree.node_names() {
-        let (status, page) = tree.ask(&name).get("/metrics")?;
-        ensure!(status == 200, "{name}: status {status}");
-        for line in page.lines() {
-            read_line(&name, line, &mut hops)?;
-        }
-    }
+    tree.node_names().iter().try_for_each(|name| read_of(tree, name, &mut hops))?;
     Ok(hops)
+}
+
+/// Returns how many samples the monitor `name` has delivered and applied.
+///
+/// # Errors
+/// Those of [`read`].
+pub(crate) fn passed(tree: &Tree, name: &str) -> Result<u64> {
+    let mut hops = Hops::new();
+    read_of(tree, name, &mut hops)?;
+    Ok(hops.values().map(|hop| hop.delivered + hop.applied).sum())
+}
+
+fn read_of(tree: &Tree, name: &str, hops: &mut Hops) -> Result<()> {
+    let (status, page) = tree.ask(name).get("/metrics")?;
+    ensure!(status == 200, "{name}: status {status}");
+    page.lines().try_for_each(|line| read_line(name, line, hops))
 }
 
 fn read_line(name: &str, line: &str, hops: &mut Hops) -> Result<()> {

@@ -5,8 +5,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use firetower_tests::{Broken, Journal, LinkFault, RawSeries, Tree, now_ms};
+use firetower_tests::{Broken, Journal, LinkFault, RawSeries, Tree, now_ms, wait_for};
 
+use crate::accounts;
 use crate::plan::{Fault, Kind};
 
 /// How long it may take until a fault is found, and until all is well after it was ended, on a busy machine.
@@ -16,6 +17,7 @@ const FAILED: &str = "link to parent failed";
 const UP: &str = "link to parent is up";
 const GONE: &str = "child has gone";
 const HERE: &str = "child is here";
+const FULL: &str = "the disk is full";
 
 /// A data directory that was lost.
 #[derive(Debug)]
@@ -74,6 +76,8 @@ impl Ongoing {
                 restarted = Some(Journal::begin(tree.directory(), node)?);
                 tree.launch(node)?;
             }
+            Kind::FullDisk => tree.disk(node).fill()?,
+            Kind::GoneBack => loss = Some(go_back(tree, node)?),
             Kind::Wipe => loss = Some(wipe(tree, node)?),
             _ => {
                 let parent = fault.parent.as_deref().context("a link has a parent")?;
@@ -136,6 +140,9 @@ impl Ongoing {
             let words = [FAILED, &of_parent(parent), link_words(*kind)];
             return Ok(self.journals[node].lines(&words)?.into_iter().next());
         }
+        if *kind == Kind::FullDisk {
+            return Ok(self.journals[node].lines(&[FULL])?.into_iter().next());
+        }
         if *kind == Kind::ClockOff {
             let said =
                 self.restarted.as_ref().map(|journal| journal.lines(&["clock set by the parent's"])).transpose()?;
@@ -164,6 +171,7 @@ impl Ongoing {
             Kind::Pause => tree.signal(node, "CONT"),
             // It jumps to the right time while the process runs.
             Kind::ClockOff => tree.set_system_clock(node, 0),
+            Kind::FullDisk => tree.disk(node).make_room(),
             kind if !kind.is_of_link() => {
                 self.restarted = Some(Journal::begin(tree.directory(), node)?);
                 tree.launch(node)
@@ -175,7 +183,9 @@ impl Ongoing {
     /// Tells whether the node is ready and all its links that had failed are up, as both ends say.
     fn is_well(&self, tree: &Tree) -> Result<bool> {
         let node = self.fault.node.as_str();
-        if self.restarted.is_some() && !tree.ask(node).is_ready().unwrap_or(false) {
+        if (self.restarted.is_some() || self.fault.kind == Kind::FullDisk)
+            && !tree.ask(node).is_ready().unwrap_or(false)
+        {
             return Ok(false);
         }
         let links: Vec<(String, String)> = match &self.fault.parent {
@@ -225,8 +235,27 @@ fn wipe(tree: &mut Tree, node: &str) -> Result<Loss> {
     let from_ms = now_ms();
     let raw = if is_secondary { tree.raw_of(node)? } else { Vec::new() };
     tree.kill(node)?;
-    fs::remove_dir_all(tree.directory().join("data").join(node))?;
+    for entry in fs::read_dir(tree.data(node))? {
+        let path = entry?.path();
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }?;
+    }
     Ok(Loss { node: node.to_owned(), from_ms, until_ms: None, raw })
+}
+
+/// Brings a copy of a data directory back that was made while it was in use.
+fn go_back(tree: &mut Tree, node: &str) -> Result<Loss> {
+    let from_ms = now_ms();
+    let (copy, data) = (tree.directory().join(format!("copy-{from_ms}")), tree.data(node));
+    let [copy, data, topology] = [copy, data, tree.topology()].map(|path| path.to_string_lossy().into_owned());
+    tree.run(node, &["store", "backup", &copy, "--topology", &topology, "--node", node])?;
+    let passed = accounts::passed(tree, node)?;
+    wait_for("something is passed on after the copy", FOUND_LIMIT, || {
+        Ok((accounts::passed(tree, node)? > passed).then_some(()))
+    })?;
+    let loss = wipe(tree, node)?;
+    tree.run(node, &["store", "restore", &copy, "--data", &data])?;
+    fs::remove_dir_all(copy)?;
+    Ok(Loss { from_ms, ..loss })
 }
 
 fn link_fault(tree: &Tree, kind: Kind, parent: &str) -> Result<LinkFault> {

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     PowerCut,
     ClockOff,
     // Of disks.
+    FullDisk,
+    GoneBack,
     Wipe,
     // Of links.
     Cut,
@@ -47,12 +49,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 16] = [
+    pub(crate) const ALL: [Kind; 18] = [
         Kind::Kill,
         Kind::Pause,
         Kind::Restart,
         Kind::PowerCut,
         Kind::ClockOff,
+        Kind::FullDisk,
+        Kind::GoneBack,
         Kind::Wipe,
         Kind::Cut,
         Kind::DeafParent,
@@ -74,6 +78,8 @@ impl Kind {
             Kind::Restart => "process restarted (SIGTERM)",
             Kind::PowerCut => "host without power (half-open)",
             Kind::ClockOff => "clock off, then right",
+            Kind::FullDisk => "disk full",
+            Kind::GoneBack => "data directory gone back to a copy",
             Kind::Wipe => "data directory lost",
             Kind::Cut => "link cut",
             Kind::DeafParent => "one way: parent hears nothing",
@@ -164,7 +170,7 @@ fn draw(tree: &Tree, random: &Random, kind: Kind, is_long: bool, touched: &BTree
         Kind::Slow | Kind::Lossy => span(CARRIED_MS),
         Kind::Pause if is_long && random.below(LONG_PAUSE_EVERY) == 0 => span(LONG_PAUSED_MS),
         Kind::Pause => span(PAUSED_MS),
-        _ if is_long && kind.is_of_link() => span(LONG_HELD_MS),
+        _ if is_long && (kind.is_of_link() || kind == Kind::FullDisk) => span(LONG_HELD_MS),
         _ => span(HELD_MS),
     };
     let off = 1 + random.below(CLOCK_SECONDS_MAX) as i64;
@@ -184,7 +190,7 @@ fn touches(tree: &Tree, fault: &Fault) -> BTreeSet<String> {
     let node = [fault.node.clone()].into_iter();
     match fault.kind {
         _ if fault.kind.is_of_link() => node.chain(fault.parent.clone()).collect(),
-        Kind::Wipe => {
+        Kind::GoneBack | Kind::Wipe => {
             let datacenter = tree.datacenter(&fault.node);
             tree.node_names()
                 .into_iter()

@@ -25,6 +25,8 @@ fn layout() -> Layout {
         series: 30,
         is_secure: true,
         has_hosts: true,
+        has_disks: true,
+        more: "store_memory: 16MiB\nretention: { free: 8MiB }\n".to_owned(),
         ..Layout::default()
     }
 }
