@@ -90,18 +90,20 @@ pub(crate) fn check_drained(hops: &Hops) -> Result<()> {
     Ok(())
 }
 
-/// Checks the accounts once all is drained; `wiped` have lost their data directory some time.
+/// Checks the accounts once all is drained; `wiped` have lost their data directory some time, and the disk of `full` was full.
 ///
 /// # Errors
 /// With the first that is wrong.
-pub(crate) fn check(tree: &Tree, hops: &Hops, wiped: &[&str]) -> Result<()> {
+pub(crate) fn check(tree: &Tree, hops: &Hops, wiped: &[&str], full: &[String]) -> Result<()> {
     for ((child, parent), hop) in hops {
         let dropped: u64 = hop.dropped.values().sum();
-        let parent_lost = hop.dropped.get("parent_lost").copied().unwrap_or(0);
+        let of = |reason: &str| hop.dropped.get(reason).copied().unwrap_or(0);
+        let (parent_lost, disk_full) = (of("parent_lost"), of("disk_full"));
         let residual = i128::from(hop.collected) - i128::from(hop.delivered) - i128::from(dropped);
         ensure!(residual == 0, "the account of {child} with {parent} does not close: {hop:?}");
-        // A parent's loss is the only one there may be.
-        ensure!(dropped == parent_lost, "{child} has dropped samples for {parent}: {hop:?}");
+        // There may be no other loss than a parent's, and that of a secondary which had no room.
+        ensure!(dropped == parent_lost + disk_full, "{child} has dropped samples for {parent}: {hop:?}");
+        ensure!(disk_full == 0 || full.contains(child), "{child} had room for all samples: {hop:?}");
         ensure!(
             parent_lost == 0 || wiped.contains(&parent.as_str()),
             "{parent} has lost what it acknowledged: {hop:?}"

@@ -44,11 +44,16 @@ pub(crate) struct GlobalFigures {
     pub(crate) lost: u64,
 }
 
-/// Waits until all is settled, and checks what must hold then.
+/// Waits until all is settled, and checks what must hold then, after `losses` and disks of `full` that had no room.
 ///
 /// # Errors
 /// With the first violation.
-pub(crate) fn check(tree: &mut Tree, losses: &[Loss], baseline: &Baseline, interval_ms: i64) -> Result<Figures> {
+pub(crate) fn check(
+    tree: &mut Tree,
+    (losses, full): (&[Loss], &[String]),
+    baseline: &Baseline,
+    interval_ms: i64,
+) -> Result<Figures> {
     let quiet_ms = now_ms();
     for name in tree.secondaries() {
         tree.wait_sampled(&name, QUIET_WINDOWS)?;
@@ -64,7 +69,7 @@ pub(crate) fn check(tree: &mut Tree, losses: &[Loss], baseline: &Baseline, inter
         accounts::check_drained(&hops).map(Some)
     })?;
     let wiped: Vec<&str> = losses.iter().map(|loss| loss.node.as_str()).collect();
-    accounts::check(tree, &hops, &wiped)?;
+    accounts::check(tree, &hops, &wiped, full)?;
     let parts = losses.iter().map(|loss| loss.raw.clone());
     let raw = join(parts.chain([tree.raw()?]));
     let mut figures = Figures { hops, usages, ..Figures::default() };

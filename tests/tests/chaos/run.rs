@@ -8,7 +8,7 @@ use firetower_tests::{Layout, Tree};
 
 use crate::act::{Loss, Ongoing};
 use crate::check::check;
-use crate::plan::{Fault, rounds};
+use crate::plan::{Fault, Kind, rounds};
 use crate::report::{Report, invariants};
 use crate::usage::Baseline;
 
@@ -51,6 +51,8 @@ pub(crate) fn run(seed: u64, faults: usize) -> Result<()> {
 /// Returns what was compared.
 fn break_and_check(tree: &mut Tree, seed: u64, faults: usize, report: &mut Report) -> Result<String> {
     let rounds = rounds(tree, seed, faults);
+    let is_full = |fault: &&Fault| fault.kind == Kind::FullDisk;
+    let full: Vec<String> = rounds.iter().flatten().filter(is_full).map(|fault| fault.node.clone()).collect();
     wait_whole(tree)?;
     let (mut baseline, mut losses) = (Baseline::default(), Vec::new());
     baseline.note_new(tree)?;
@@ -63,7 +65,7 @@ fn break_and_check(tree: &mut Tree, seed: u64, faults: usize, report: &mut Repor
         wait_whole(tree).context("after a round of faults")?;
         baseline.note_new(tree)?;
     }
-    let figures = check(tree, &losses, &baseline, layout().interval_ms)?;
+    let figures = check(tree, (&losses, &full), &baseline, layout().interval_ms)?;
     Ok(invariants(&figures))
 }
 
