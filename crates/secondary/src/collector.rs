@@ -175,10 +175,22 @@ impl Collector {
 
     /// Hears what a primary calls a share that is followed already, perhaps under its twin's number.
     pub(crate) fn hear_twin(&mut self, twin: &Assignment, now: Timestamp, batch: &mut Batch) -> Result<(), Error> {
+        let window = Window::containing(now, self.place.window);
+        let followed = self.followed.iter().enumerate().filter(|(_, followed)| followed.removed_at.is_none());
+        let before: Vec<_> = followed.map(|(at, followed)| (at, self.shares.since(window, followed.id))).collect();
         let Some(share) = self.shares.hear_twin(twin) else { return Ok(()) };
         self.store.put_assignment(batch, share.generation, &firetower_wire::encode_assignment(share)?);
         let from = share.effective_from;
-        self.correct_from(from, now, batch)
+        self.correct_from(from, now, batch)?;
+        // What was scraped in the time that is its own now is a predecessor of what comes.
+        for (at, since) in before {
+            let Followed { id, target, .. } = &self.followed[at];
+            let (id, target) = (*id, Arc::clone(target));
+            if self.shares.since(window, id) != since {
+                self.followed[at].track = self.restore(id, &target, now)?.0;
+            }
+        }
+        Ok(())
     }
 
     fn keep_share(&mut self, share: Share, now: Timestamp, batch: &mut Batch) -> Result<(), Error> {

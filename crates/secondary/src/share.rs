@@ -100,10 +100,19 @@ impl Shares {
     /// Returns since when a target that is this secondary's in `window` has been that without a break: what was scraped before
     /// is no predecessor of what comes after, for another has counted the steps between.
     pub(crate) fn since(&self, window: Window, target: TargetId) -> Timestamp {
-        let shares = &self.0[..=self.place_in(window)];
-        let broken = shares.iter().rposition(|share| share.place_of(target).is_none());
-        let first = broken.and_then(|broken| shares.get(broken + 1));
-        first.map_or(Timestamp::MIN, |share| share.assignment.effective_from)
+        let mut since = None;
+        for share in self.0[..=self.place_in(window)].iter().rev() {
+            let from = share.assignment.effective_from;
+            // One that another has taken the place of before it began never held.
+            if since.is_some_and(|since| since <= from) {
+                continue;
+            }
+            if share.place_of(target).is_none() {
+                return since.unwrap_or(Timestamp::MIN);
+            }
+            since = Some(from);
+        }
+        Timestamp::MIN
     }
 
     fn place_in(&self, window: Window) -> usize {
@@ -172,6 +181,13 @@ mod tests {
             })
         };
         assert_eq!((since(0), since(1)[4]), ([-1; 5], 40));
+        // A share that another replaces before it begins breaks nothing.
+        let mut replaced = Shares::new();
+        for share in [share(1, 7, 10, &["a"]), share(2, 8, 30, &[]), share(2, 9, 30, &["a"])] {
+            replaced.push(share);
+        }
+        let window = Window::containing(Timestamp::from_millis(40_000), WINDOW);
+        assert_eq!(replaced.since(window, TargetId(0)), Timestamp::MIN);
         // What the other primary calls them: the first share, twice; the second one; and one of no list.
         let twins = [
             (share(1, 7, 10, &["a", "b"]), [2, 2, 2, 1, 2]),
