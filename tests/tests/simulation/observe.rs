@@ -61,10 +61,11 @@ impl Reloads {
 
     /// Tells those that have not heard; one that is down reads the file at its next start.
     async fn tell(&self) {
-        let wanted = self.0.lock().expect("no panics").clone();
+        // Taken out first: while one is told, it may be wanted once more.
+        let wanted = std::mem::take(&mut *self.0.lock().expect("no panics"));
         for monitor in wanted {
-            if timeout(ANSWER_LIMIT, ask(&monitor, "POST /-/reload")).await.is_ok_and(|answer| answer.is_ok()) {
-                self.0.lock().expect("no panics").remove(&monitor);
+            if !timeout(ANSWER_LIMIT, ask(&monitor, "POST /-/reload")).await.is_ok_and(|answer| answer.is_ok()) {
+                self.want(&monitor);
             }
         }
     }
