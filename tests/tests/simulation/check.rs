@@ -140,8 +140,14 @@ impl<'a> Left<'a> {
 
     /// Returns which targets it was to scrape, the newest list last.
     fn shares(&self) -> Result<Vec<Assignment>> {
-        let kept = self.store.assignments()?.into_iter();
-        kept.map(|(_, bytes)| Ok(firetower_wire::decode_assignment(&bytes)?)).collect()
+        let mut shares: Vec<Assignment> = Vec::new();
+        for (_, bytes) in self.store.assignments()? {
+            let share = firetower_wire::decode_assignment(&bytes)?;
+            // Those that it takes the place of before they begin never hold.
+            shares.retain(|earlier| earlier.effective_from < share.effective_from);
+            shares.push(share);
+        }
+        Ok(shares)
     }
 
     /// Returns all series with all their samples, markers too.
