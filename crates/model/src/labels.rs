@@ -79,6 +79,27 @@ impl Labels {
         self.0.is_empty()
     }
 
+    /// Returns the labels whose names `keep` lets through.
+    pub fn kept(&self, keep: impl FnMut(&str) -> bool) -> Labels {
+        let mut packed = Vec::with_capacity(self.0.len());
+        self.pack_kept(&mut packed, keep);
+        Labels(packed.into())
+    }
+
+    /// Appends to `packed` the packed form of the labels whose names `keep` lets through.
+    ///
+    /// A caller that looks sets up by what is kept of them needs no allocation for each.
+    pub fn pack_kept(&self, packed: &mut Vec<u8>, mut keep: impl FnMut(&str) -> bool) {
+        let mut rest: &[u8] = &self.0;
+        while !rest.is_empty() {
+            let (name, _, after) = unpack_checked(rest).expect("checked when it was made");
+            if keep(name) {
+                packed.extend_from_slice(&rest[..rest.len() - after.len()]);
+            }
+            rest = after;
+        }
+    }
+
     /// Returns this set with `over`'s labels laid over it; labels that end up with an empty value are left out.
     ///
     /// This is how the final labels of a series follow from its target's (`self`) and its metric's (`over`).
@@ -217,6 +238,16 @@ mod tests {
         }
         assert_eq!(Labels::from_bytes(&[1, 0, b'b', 1, 0, b'a']), None, "not sorted");
         assert_eq!(Labels::from_bytes(&[1, 1, b'b', 0xff]), None, "not UTF-8");
+    }
+
+    #[test]
+    fn what_is_kept_is_packed_as_a_set_of_its_own() {
+        let labels = Labels::new([(NAME, "m"), ("a", "x"), ("b", "y")]);
+        let kept = labels.kept(|name| name != "a");
+        assert_eq!(kept, Labels::new([(NAME, "m"), ("b", "y")]));
+        let mut packed = Vec::new();
+        labels.pack_kept(&mut packed, |name| name == "a");
+        assert_eq!(Labels::from_bytes(&packed), Some(Labels::new([("a", "x")])));
     }
 
     #[test]
