@@ -60,12 +60,13 @@ planted: setup
 # Nothing of the folder is copied; a judged case that fails, fails the target.
 conformance: build
 	.ci/setup conformance
-	if [[ ! -d '$(CONFORMANCE)/exposition/cases' ]]; then \
-	    echo 'conformance: CONFORMANCE must name a folder with exposition/cases' >&2; exit 2; fi
+	if [[ ! -d '$(CONFORMANCE)/exposition/cases' || ! -d '$(CONFORMANCE)/promql/cases' ]]; then \
+	    echo 'conformance: CONFORMANCE must name a folder with exposition/cases and promql/cases' >&2; exit 2; fi
 	python3 '$(CONFORMANCE)/exposition/run.py' cli '$(CONFORMANCE)/exposition/cases' -v \
 	    --cli '$(abspath $(BINARIES))/firetower check metrics --format {format}'
 	python3 '$(CONFORMANCE)/exposition/run.py' scrape '$(CONFORMANCE)/exposition/cases' -v --server-cmd \
 	    '$(abspath $(BINARIES))/firetower secondary --standalone --scrape-config {config} --data {data} --http 127.0.0.1:{port}'
+	CONFORMANCE='$(abspath $(CONFORMANCE))' $(CARGO) test $(FLAGS) --test conformance
 
 check: test format clippy docs deny
 

@@ -1,10 +1,12 @@
 //! What a caller is told when there is no answer.
 
 use std::error;
+use std::time::Duration;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use firetower_daemon::chain;
+use firetower_promql::Error as promql;
 use serde_json::json;
 
 /// Why a request got no answer.
@@ -34,18 +36,24 @@ pub enum Error {
         /// What it has to be.
         expected: &'static str,
     },
-    /// The query does not read.
-    #[error("parameter \"query\": {reason}")]
-    Query {
-        /// Why not.
-        reason: String,
+    /// What must be a selector is more, or something else.
+    #[error("{value:?} is not a plain selector: one without a range, `offset` or `@` is wanted")]
+    NotSelector {
+        /// What came.
+        value: String,
     },
-    /// The query reads, and asks for more than this release does.
-    #[error("only plain selectors and range selectors are answered by this release, not {what}")]
-    Unsupported {
-        /// What it asks for.
-        what: &'static str,
+    /// The query does not read, or cannot be evaluated.
+    #[error(transparent)]
+    Promql(#[from] firetower_promql::Error),
+    /// The query took too long.
+    #[error("query timed out after {after:?}")]
+    Timeout {
+        /// How long it had.
+        after: Duration,
     },
+    /// Whoever asked went away.
+    #[error("query was canceled")]
+    Canceled,
     /// The answer would be too large.
     #[error("the answer has more than {most} {what}: ask for less")]
     TooLarge {
@@ -71,9 +79,14 @@ impl Error {
             Error::Missing { .. }
             | Error::UnknownParameter { .. }
             | Error::Parameter { .. }
-            | Error::Query { .. }
-            | Error::Unsupported { .. } => (StatusCode::BAD_REQUEST, "bad_data"),
-            Error::TooLarge { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
+            | Error::NotSelector { .. }
+            | Error::Promql(promql::Syntax { .. } | promql::Unsupported { .. }) => {
+                (StatusCode::BAD_REQUEST, "bad_data")
+            }
+            Error::Promql(promql::Read { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Error::TooLarge { .. } | Error::Promql(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
+            Error::Timeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
+            Error::Canceled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
             Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         }
     }

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Stands after the data of an answer from which something was left out because it cannot be read.
-pub(crate) const DAMAGED: &str = r#","warnings":["part of the answer is missing: a file of the store is damaged, `firetower store check` says where"]"#;
+/// Is warned of where something was left out of an answer because it cannot be read.
+pub(crate) const DAMAGE: &str =
+    "part of the answer is missing: a file of the store is damaged, `firetower store check` says where";
 
 /// Wraps `data` in the envelope of a success.
 pub(crate) fn success(data: Value) -> Response {
@@ -86,6 +87,13 @@ pub(crate) fn write_labels(out: &mut String, labels: &Labels) {
         write!(out, "{}:{}", Value::from(name), Value::from(value)).expect("writing to a string does not fail");
     }
     out.push_str(if labels.is_empty() { "{}" } else { "}" });
+}
+
+/// Writes what stands after the data of an answer: nothing where there is nothing to say.
+pub(crate) fn write_notes(out: &mut String, warnings: &[String], infos: &[String]) {
+    for (name, notes) in [("warnings", warnings), ("infos", infos)].into_iter().filter(|(_, notes)| !notes.is_empty()) {
+        write!(out, ",{}:{}", Value::from(name), Value::from(notes)).expect("writing to a string does not fail");
+    }
 }
 
 #[cfg(test)]

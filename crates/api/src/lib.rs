@@ -1,6 +1,6 @@
 //! The HTTP API of every monitor, cut into pieces that a role puts together.
 //!
-//! [`common`] is what all of them serve, [`query`] answers selectors from a monitor's raw series, [`spans`] from its tiers,
+//! [`common`] is what all of them serve, [`query`] answers PromQL from a monitor's raw series, [`spans`] from its tiers,
 //! [`tsdb`] says who has how many, [`kept`] which labels rows lack, [`backup`] copies the data directory, [`monitor`] how one
 //! monitor is, [`global`] answers for the whole fleet. Nothing here decides: it reads what it is handed
 //! and writes it down. It holds no state beyond the limits of a request.

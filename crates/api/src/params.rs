@@ -50,6 +50,14 @@ impl Params {
         parse_time(value).map(Some).ok_or_else(|| Error::Parameter { name, value: value.into(), expected })
     }
 
+    /// Returns the duration under `name`, at least 1 ms: seconds, or as in a query, like `1h30m`.
+    pub(crate) fn duration(&self, name: &'static str) -> Result<Option<Duration>, Error> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let expected = "a duration of at least 1 ms: seconds, or like 1h30m";
+        let duration = parse_duration(value).filter(|duration| duration.as_millis() > 0);
+        duration.map(Some).ok_or_else(|| Error::Parameter { name, value: value.into(), expected })
+    }
+
     /// Returns the range from `start` to `end`, `end` not inside; without them the last `length` before `now`.
     pub(crate) fn range(&self, now: Timestamp, length: Duration) -> Result<TimeRange, Error> {
         let end = self.time("end")?.unwrap_or(now);
@@ -101,9 +109,52 @@ fn parse_time(text: &str) -> Option<Timestamp> {
     i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Timestamp::from_millis)
 }
 
+/// Reads seconds, or numbers with units, largest first.
+fn parse_duration(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok().filter(|duration| duration.as_secs() < 1 << 40);
+    }
+    let units = [
+        ("y", 31_536_000_000),
+        ("w", 604_800_000),
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ];
+    let (mut rest, mut total, mut from) = (text, Duration::ZERO, 0);
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
+        let place = from + units[from..].iter().position(|(name, _)| *name == unit)?;
+        total = total.checked_add(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(units[place].1)?))?;
+        (rest, from) = (after, place + 1);
+    }
+    Some(total)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_read_as_seconds_or_with_units() {
+        let check = |text: &str, expected: Option<u64>| {
+            assert_eq!(parse_duration(text), expected.map(Duration::from_millis), "{text}");
+        };
+        check("15", Some(15_000));
+        check("0.25", Some(250));
+        check("1h30m", Some(5_400_000));
+        check("1m500ms", Some(60_500));
+        check("1d", Some(86_400_000));
+        check("30m1h", None);
+        check("1h1h", None);
+        check("5", Some(5_000));
+        check("m", None);
+        check("-5", None);
+        check("1e300", None);
+    }
 
     #[test]
     fn times_read_as_seconds_or_rfc_3339() {

@@ -1,6 +1,8 @@
-//! Prometheus's instant query, for selectors.
+//! Prometheus's queries, at one moment and over a range.
 
 mod answer;
+mod asked;
+mod evaluated;
 mod selector;
 
 use std::sync::Arc;
@@ -13,16 +15,19 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use firetower_daemon::Clock;
 use firetower_model::Select;
+use firetower_promql::Query;
 use futures::{StreamExt, stream};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout_at;
 
 use crate::error::Error;
 use crate::json;
 use crate::params::Params;
 pub(crate) use selector::matchers;
 
-use answer::{Chunk, Limits, Question};
+use answer::{Chunk, Limits};
+use asked::Asked;
 
 /// How many queries are answered at a time; the others wait. Prometheus's `--query.max-concurrency`.
 const CONCURRENT_MAX: usize = 20;
@@ -48,12 +53,13 @@ impl<S> Clone for Answers<S> {
     }
 }
 
-/// Returns `GET` and `POST /api/v1/query`, and `GET /api/v1/status/buildinfo`.
+/// Returns `GET` and `POST` of `/api/v1/query`, `/api/v1/query_range` and `/api/v1/format_query`, and
+/// `GET /api/v1/status/buildinfo`.
 ///
-/// `query` is a plain selector (`m{job="x"}`, with `offset` and `@`) or a range selector (`m{job="x"}[10m]`); anything
-/// else is refused. An instant looks back 5 minutes, its left edge not inside, and a series that ended is left out. Up to
-/// a million samples are answered in order of the labels; what is larger is streamed in the store's own order, and
-/// if it fails midway the connection is cut, so that nobody takes a part for the whole.
+/// Queries are PromQL as Prometheus 3 has it, with its parameters `timeout`, `limit`, `lookback_delta` and `stats`. Twenty
+/// are answered at a time, on threads of their own; one ends when its time is over or its client is gone. What a
+/// selector alone selects is answered in order of the labels up to a million samples; what is larger is streamed in the
+/// store's own order, and if it fails midway the connection is cut, so that nobody takes a part for the whole.
 pub fn query<S>(select: Arc<S>, clock: Clock) -> Router
 where
     S: Select + Send + Sync + 'static,
@@ -67,7 +73,9 @@ where
 {
     let answers = Answers { select, clock, running: Arc::new(Semaphore::new(CONCURRENT_MAX)), limits };
     Router::new()
-        .route("/api/v1/query", get(instant::<S>).post(instant::<S>).with_state(answers))
+        .route("/api/v1/query", get(instant::<S>).post(instant::<S>).with_state(answers.clone()))
+        .route("/api/v1/query_range", get(range::<S>).post(range::<S>).with_state(answers))
+        .route("/api/v1/format_query", get(format).post(format))
         .route("/api/v1/status/buildinfo", get(build_info))
 }
 
@@ -87,14 +95,35 @@ async fn instant<S>(State(answers): State<Answers<S>>, params: Params) -> Result
 where
     S: Select + Send + Sync + 'static,
 {
-    let text = params.get("query").ok_or(Error::Missing { name: "query" })?;
-    let selector = selector::parse(text)?;
-    let at = params.time("time")?.unwrap_or_else(|| answers.clock.now());
-    let question = Question { selector, at, limits: answers.limits };
-    let permit = answers.running.acquire_owned().await.ok();
+    let asked = Asked::instant(&params, answers.clock.now())?;
+    answer(answers, asked).await
+}
+
+async fn range<S>(State(answers): State<Answers<S>>, params: Params) -> Result<Response, Error>
+where
+    S: Select + Send + Sync + 'static,
+{
+    answer(answers, Asked::range(&params)?).await
+}
+
+async fn format(params: Params) -> Result<Response, Error> {
+    let written = Query::format(params.get("query").ok_or(Error::Missing { name: "query" })?)?;
+    Ok(json::success(json!(written)))
+}
+
+async fn answer<S>(answers: Answers<S>, asked: Asked) -> Result<Response, Error>
+where
+    S: Select + Send + Sync + 'static,
+{
+    let turn = timeout_at(asked.deadline(), answers.running.acquire_owned()).await;
+    let permit = turn.map_err(|_| Error::Timeout { after: asked.timeout })?.ok();
     let (sender, mut chunks) = mpsc::channel(CHUNKS_QUEUED_MAX);
     tokio::task::spawn_blocking(move || {
-        answer::write(&*answers.select, &question, &sender);
+        if asked.is_selection() {
+            answer::write(&*answers.select, &asked, answers.limits, &sender);
+        } else {
+            evaluated::write(&*answers.select, &asked, &answers.limits.evaluation(), &sender);
+        }
         drop(permit);
     });
     let first = match chunks.recv().await {

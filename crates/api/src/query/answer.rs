@@ -1,11 +1,12 @@
-//! From what is selected to the text of the answer.
+//! The answer to a query that is no more than a selector: what is selected, as it comes from the store.
 
-use firetower_model::{Sample, Select, Series, Timestamp, is_stale};
+use firetower_model::{Sample, Select, Series, is_stale};
+use firetower_promql::Selection;
 use tokio::sync::mpsc::Sender;
 
-use super::selector::Selector;
+use super::asked::Asked;
 use crate::error::Error;
-use crate::json::{DAMAGED, write_labels, write_time, write_value};
+use crate::json::{DAMAGE, write_labels, write_notes, write_time, write_value};
 
 /// How large an answer may be.
 #[derive(Clone, Copy, Debug)]
@@ -24,17 +25,11 @@ impl Limits {
     /// Prometheus's `--query.max-samples`, the series of two full secondaries, and 16 MB held at most.
     pub(super) const PROMETHEUS: Limits =
         Limits { samples: 50_000_000, series: 10_000_000, sorted_samples: 1_000_000, chunk_bytes: 256 << 10 };
-}
 
-/// What is asked.
-#[derive(Debug)]
-pub(super) struct Question {
-    /// Which series and which of their samples.
-    pub selector: Selector,
-    /// The time of the query.
-    pub at: Timestamp,
-    /// How large the answer may be.
-    pub limits: Limits,
+    /// Returns what an evaluation may need that has the same limits.
+    pub(super) fn evaluation(self) -> firetower_promql::Limits {
+        firetower_promql::Limits { samples: self.samples, series: self.series, ..firetower_promql::Limits::PROMETHEUS }
+    }
 }
 
 /// A piece of an answer.
@@ -48,9 +43,10 @@ pub(super) enum Chunk {
     Failed(Error),
 }
 
-/// Reads the answer to `question` and sends it in pieces; gives up quietly if nobody takes them. Blocks.
-pub(super) fn write<S: Select>(select: &S, question: &Question, sender: &Sender<Chunk>) {
-    let mut writer = Writer { question, sender, text: String::new(), series: 0, is_streaming: false };
+/// Reads what `asked` selects and sends it in pieces; gives up quietly if nobody takes them. Blocks.
+pub(super) fn write<S: Select>(select: &S, asked: &Asked, limits: Limits, sender: &Sender<Chunk>) {
+    let Some(selection) = asked.query.as_selection() else { return };
+    let mut writer = Writer { asked, selection, limits, sender, text: String::new(), series: 0, is_streaming: false };
     let last = match writer.write(select) {
         Ok(text) if writer.is_streaming => Chunk::Part(text),
         Ok(text) => Chunk::Whole(text),
@@ -67,7 +63,9 @@ enum Stop {
 }
 
 struct Writer<'a> {
-    question: &'a Question,
+    asked: &'a Asked,
+    selection: Selection<'a>,
+    limits: Limits,
     sender: &'a Sender<Chunk>,
     text: String,
     series: u64,
@@ -79,15 +77,21 @@ impl Writer<'_> {
     fn write<S: Select>(&mut self, select: &S) -> Result<String, Stop> {
         let unavailable =
             |source: S::Error| Stop::Failed(Error::Unavailable { step: "read series", source: Box::new(source) });
-        let Question { selector, at, limits } = self.question;
-        let kind = if selector.range.is_some() { "matrix" } else { "vector" };
+        let (limits, at) = (self.limits, self.asked.question.steps.at(0));
+        let is_range = self.selection.range.is_some();
+        let kind = if is_range { "matrix" } else { "vector" };
+        let range = self.selection.samples_range(at, self.asked.question.look_back);
         self.text = format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":["#);
         let left_out = select.left_out();
         let mut held: Vec<Series> = Vec::new();
         let (mut series_count, mut samples_count) = (0, 0);
-        for batch in select.select(&selector.matchers, selector.samples_range(*at)).map_err(unavailable)? {
+        for batch in select.select(self.selection.matchers, range).map_err(unavailable)? {
+            if self.sender.is_closed() {
+                return Err(Stop::NobodyListens);
+            }
+            self.asked.in_time().map_err(Stop::Failed)?;
             for mut series in batch.map_err(unavailable)? {
-                keep_answer(&mut series.samples, selector.range.is_some());
+                keep_answer(&mut series.samples, is_range);
                 if series.samples.is_empty() {
                     continue;
                 }
@@ -106,7 +110,7 @@ impl Writer<'_> {
         self.write_all(held)?;
         self.text.push_str("]}");
         if select.left_out() != left_out {
-            self.text.push_str(DAMAGED);
+            write_notes(&mut self.text, &[DAMAGE.into()], &[]);
         }
         self.text.push('}');
         Ok(std::mem::take(&mut self.text))
@@ -119,7 +123,7 @@ impl Writer<'_> {
             }
             self.series += 1;
             self.write_series(&series);
-            if self.is_streaming && self.text.len() > self.question.limits.chunk_bytes {
+            if self.is_streaming && self.text.len() > self.limits.chunk_bytes {
                 let part = Chunk::Part(std::mem::take(&mut self.text));
                 self.sender.blocking_send(part).map_err(|_| Stop::NobodyListens)?;
             }
@@ -131,11 +135,11 @@ impl Writer<'_> {
         let out = &mut self.text;
         out.push_str("{\"metric\":");
         write_labels(out, &series.labels);
-        if self.question.selector.range.is_none() {
+        if self.selection.range.is_none() {
             out.push_str(",\"value\":");
             // An instant's samples are all of the moment that was asked about.
             let value = series.samples.last().map_or(f64::NAN, |sample| sample.value);
-            write_sample(out, Sample { at: self.question.at, value });
+            write_sample(out, Sample { at: self.asked.question.steps.at(0), value });
         } else {
             out.push_str(",\"values\":[");
             for (at, sample) in series.samples.iter().enumerate() {
@@ -162,7 +166,8 @@ fn keep_answer(samples: &mut Vec<Sample>, is_range: bool) {
     samples.retain(|sample| !is_stale(sample.value));
 }
 
-fn write_sample(out: &mut String, sample: Sample) {
+/// Writes a pair of time and value.
+pub(super) fn write_sample(out: &mut String, sample: Sample) {
     out.push('[');
     write_time(out, sample.at);
     out.push_str(",\"");

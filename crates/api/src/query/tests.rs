@@ -119,8 +119,21 @@ async fn what_cannot_be_answered_says_why() {
         assert_eq!((found, body), (status, expected), "{query}");
     };
     let all = Limits::PROMETHEUS;
-    let unsupported = "only plain selectors and range selectors are answered by this release, not an aggregation";
-    check("sum(m)", all, 400, "bad_data", unsupported).await;
+    let unsupported = "histogram_sum, which is of native histograms, is not answered by this release";
+    check("histogram_sum(m)", all, 400, "bad_data", unsupported).await;
+    check("rate(m)", all, 400, "bad_data", "expected type matrix in call to function 'rate', got vector").await;
+    let same = "vector cannot contain metrics with the same labelset";
+    check("label_replace(m, \"instance\", \"\", \"\", \"\")", all, 422, "execution", same).await;
+    check(
+        "m&timeout=>soon",
+        all,
+        400,
+        "bad_data",
+        "parameter \"timeout\": \"soon\" is not a duration of at least 1 ms: seconds, or like 1h30m",
+    )
+    .await;
+    let few = "the query needs more than 1 samples: ask for less";
+    check("m + m", Limits { samples: 1, ..all }, 422, "execution", few).await;
     check("", all, 400, "bad_data", "parameter \"query\" is missing").await;
     let time = "parameter \"time\": \"noon\" is not a time: RFC 3339, or seconds since the unix epoch";
     check("m&time=>noon", all, 400, "bad_data", time).await;
@@ -128,6 +141,97 @@ async fn what_cannot_be_answered_says_why() {
     check("m[1m]", Limits { samples: 3, ..all }, 422, "execution", samples).await;
     let series = "the answer has more than 1 series: ask for less";
     check("m", Limits { series: 1, ..all }, 422, "execution", series).await;
+}
+
+#[tokio::test]
+async fn expressions_are_evaluated() {
+    let check = async |query: &str, expected: Value| {
+        let (status, text) = ask(router(Limits::PROMETHEUS), get_query(query)).await;
+        let body: Value = serde_json::from_str(&text.unwrap()).unwrap();
+        assert_eq!((status, body), (200, expected), "{query}");
+    };
+    let data =
+        |kind: &str, result: Value| json!({ "status": "success", "data": { "resultType": kind, "result": result } });
+    check("1 + 1&time=>10", data("scalar", json!([10, "2"]))).await;
+    check("\"a\\\"b\"&time=>10", data("string", json!([10, "a\"b"]))).await;
+    check("sum(m)&time=>1000", data("vector", json!([{ "metric": {}, "value": [1000, "100"] }]))).await;
+    check("m[20s:10s]&time=>800&limit=>1", {
+        let metric = json!({ "__name__": "m", "instance": "a" });
+        let result = json!([{ "metric": metric, "values": [[790, "39.5"], [800, "40"]] }]);
+        json!({
+            "status": "success",
+            "data": { "resultType": "matrix", "result": result },
+            "warnings": ["results truncated due to limit"],
+        })
+    })
+    .await;
+    check("old&time=>1000&lookback_delta=>10m&limit=>5", {
+        let metric = json!({ "__name__": "old", "instance": "a" });
+        data("vector", json!([{ "metric": metric, "value": [1000, "1"] }]))
+    })
+    .await;
+    let info = "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"m\"";
+    let result = json!([{ "metric": { "instance": "b" }, "value": [1000, "0.05"] }]);
+    let mut rate = data("vector", result);
+    rate["infos"] = json!([info]);
+    check("rate(m{instance=\"b\"}[1m])&time=>1000", rate).await;
+}
+
+#[tokio::test]
+async fn a_range_query_answers_a_matrix() {
+    let get_range = |query: &str| {
+        let request = get_query(query);
+        let uri = request.uri().to_string().replace("/query?", "/query_range?");
+        Request::get(uri).body(Body::empty()).unwrap()
+    };
+    let check = async |query: &str, expected: Value| {
+        let (status, text) = ask(router(Limits::PROMETHEUS), get_range(query)).await;
+        let body: Value = serde_json::from_str(&text.unwrap()).unwrap();
+        let expected = json!({ "status": "success", "data": { "resultType": "matrix", "result": expected } });
+        assert_eq!((status, body), (200, expected), "{query}");
+    };
+    let times = "start=>980&end=>1000&step=>10";
+    check(&format!("sum(m)&{times}"), json!([{ "metric": {}, "values": [[980, "98"], [990, "99"], [1000, "100"]] }]))
+        .await;
+    check(&format!("gone&{times}"), {
+        json!([{ "metric": { "__name__": "gone", "instance": "a" }, "values": [[980, "1"]] }])
+    })
+    .await;
+    check(
+        &format!("time()&{times}"),
+        json!([{ "metric": {}, "values": [[980, "980"], [990, "990"], [1000, "1000"]] }]),
+    )
+    .await;
+
+    let refused = async |query: &str, expected: &str| {
+        let (status, text) = ask(router(Limits::PROMETHEUS), get_range(query)).await;
+        let body: Value = serde_json::from_str(&text.unwrap()).unwrap();
+        assert_eq!((status, body["errorType"].as_str()), (400, Some("bad_data")), "{query}");
+        assert!(body["error"].as_str().unwrap().contains(expected), "{query}: {body}");
+    };
+    refused(&format!("m[1m]&{times}"), "invalid expression type \"range vector\" for range query").await;
+    refused("m&start=>1&end=>0&step=>1", "at or after the start").await;
+    refused("m&start=>0&end=>11000&step=>1", "more than 11,000 points").await;
+    refused("m&start=>0&end=>1&step=>0", "\"step\": \"0\" is not a duration").await;
+    refused("m&start=>0&end=>1", "parameter \"step\" is missing").await;
+}
+
+#[tokio::test]
+async fn stats_are_told_when_asked_for() {
+    let (_, text) = ask(router(Limits::PROMETHEUS), get_query("sum(m)&time=>1000&stats=>all")).await;
+    let body: Value = serde_json::from_str(&text.unwrap()).unwrap();
+    let stats = &body["data"]["stats"];
+    // 5 minutes of two series, open at the left.
+    assert_eq!(stats["samples"]["totalQueryableSamples"], 60, "{stats}");
+    assert!(stats["timings"]["evalTotalTime"].is_f64(), "{stats}");
+}
+
+#[tokio::test]
+async fn a_query_is_written_best() {
+    let request = Request::get("/api/v1/format_query?query=sum(rate(m[5m]))by(a)").body(Body::empty()).unwrap();
+    let (status, text) = ask(router(Limits::PROMETHEUS), request).await;
+    let expected = r#"{"data":"sum by (a) (rate(m[5m]))","status":"success"}"#;
+    assert_eq!((status, text.unwrap().as_str()), (200, expected));
 }
 
 #[tokio::test]
