@@ -119,7 +119,6 @@ mod tests {
             url: url.map(str::to_owned),
             ca: None,
             token_file: Some("token".into()),
-            output: crate::arguments::Output::Table,
         };
         let token_file = Some(PathBuf::from("token"));
         assert_eq!(

@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Status(StatusArguments),
     /// Show how many targets are well, and those that are not
     Health(HealthArguments),
-    /// Ask a monitor for a selector: `up{job="node"}`, `up[10m]`
+    /// Ask a monitor in PromQL: `sum by (job) (rate(http_requests_total[5m]))`
     Query(QueryArguments),
     /// Look into a data directory
     Store {
@@ -225,9 +225,6 @@ pub(crate) struct Ask {
     /// Show the token that this file begins with, in place of the topology's
     #[arg(long, value_name = "FILE", env = "FIRETOWER_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
-    /// How to show the answer
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -245,12 +242,18 @@ pub(crate) struct StatusArguments {
     pub account: bool,
     #[command(flatten)]
     pub ask: Ask,
+    /// How to show the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct HealthArguments {
     #[command(flatten)]
     pub ask: Ask,
+    /// How to show the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
     /// Only targets of this datacenter
     #[arg(long, value_name = "NAME")]
     pub datacenter: Option<String>,
@@ -262,16 +265,43 @@ pub(crate) struct HealthArguments {
     pub limit: Option<u32>,
 }
 
+/// Times are RFC 3339, seconds since the unix epoch, or a duration such as 90s or 1h30m, which is how long ago.
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct QueryArguments {
-    /// What to select
-    #[arg(value_name = "SELECTOR")]
-    pub selector: String,
-    /// When: RFC 3339 or seconds since the unix epoch; now if it is left out
-    #[arg(long)]
+    /// What to ask, in PromQL
+    #[arg(value_name = "EXPR")]
+    pub expression: String,
+    /// When; now if it is left out
+    #[arg(long, conflicts_with_all = ["start", "end", "step"])]
     pub time: Option<String>,
+    /// From when on, for many times
+    #[arg(long)]
+    pub start: Option<String>,
+    /// Until when; now if it is left out
+    #[arg(long, requires = "start")]
+    pub end: Option<String>,
+    /// How long from one time to the next; such that there are 120 if it is left out
+    #[arg(long, value_name = "DURATION", requires = "start")]
+    pub step: Option<String>,
+    /// Draw each series
+    #[arg(long, conflicts_with = "output")]
+    pub plot: bool,
     #[command(flatten)]
     pub ask: Ask,
+    /// How to show the answer
+    #[arg(short, long, value_enum, default_value_t = QueryOutput::Table)]
+    pub output: QueryOutput,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QueryOutput {
+    /// For reading
+    Table,
+    /// As the API gives it
+    Json,
+    /// With a column for each label
+    Csv,
 }
 
 #[derive(Debug, Subcommand)]
@@ -308,6 +338,9 @@ pub(crate) struct BackupArguments {
     pub data: Option<PathBuf>,
     #[command(flatten)]
     pub ask: Ask,
+    /// How to show the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]

@@ -34,7 +34,7 @@ pub(super) fn backup(arguments: &BackupArguments) -> anyhow::Result<()> {
             (made["data"]["files"].as_u64().unwrap_or_default(), made["data"]["bytes"].as_u64().unwrap_or_default())
         }
     };
-    if arguments.ask.output == Output::Json {
+    if arguments.output == Output::Json {
         return Ok(print(&format!("{:#}\n", json!({ "directory": to, "files": files, "bytes": bytes })))?);
     }
     say(&to, files, bytes, "")
