@@ -19,6 +19,7 @@ mod form;
 pub(crate) mod gate;
 pub(crate) mod index;
 pub(crate) mod key;
+mod listing;
 pub(crate) mod loose;
 mod posting;
 mod predict;

@@ -9,7 +9,7 @@ use firetower_model::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::{Appender, Batch, LooseSample, Options, Outbox};
+use crate::{Appender, Batch, Options, Outbox};
 
 /// How many bits are flipped, each in a copy of its own; `SEEDS` and the first `SEED` can be set.
 const SEEDS: u64 = 24;
@@ -93,7 +93,7 @@ fn make() -> TempDir {
     for at in 0..200 {
         let (metric, target) = (metric(&store, at % 7), firetower_model::TargetId(at as u32 % 9));
         let sample = Sample { at: ms(at as i64 * 100 + 50), value: at as f64 };
-        assert!(store.put_sample(&mut batch, &LooseSample { metric, target, sample }));
+        assert_eq!(store.put_samples(&mut batch, (metric, target), &[sample]), 1);
     }
     store.commit(batch).unwrap();
     store.sync().unwrap();

@@ -27,17 +27,23 @@ pub(crate) fn read_loose_value(value: &[u8]) -> Option<f64> {
 }
 
 impl Store {
-    /// Adds one sample to `batch`; it replaces one at the same moment of the same series.
+    /// Adds samples of one series to `batch`, in any order; each replaces one at the same moment.
     ///
-    /// Returns whether it was: one that is older than what is kept is refused and counted.
-    pub fn put_sample(&self, batch: &mut Batch, sample: &LooseSample) -> bool {
-        let bucket = self.raw.length.bucket(sample.sample.at);
-        if self.is_refused(bucket) {
-            return false;
+    /// Returns how many were: those that are older than what is kept are refused and counted.
+    pub fn put_samples(&self, batch: &mut Batch, (metric, target): (MetricId, TargetId), samples: &[Sample]) -> usize {
+        let (mut noted, mut taken) = (None, 0);
+        for sample in samples {
+            let bucket = self.raw.length.bucket(sample.at);
+            if self.is_refused(bucket) {
+                continue;
+            }
+            if noted.replace(bucket) != Some(bucket) {
+                self.note_lone(&mut batch.0, metric, target, bucket);
+            }
+            self.put_loose(batch, bucket, &LooseSample { metric, target, sample: *sample });
+            taken += 1;
         }
-        self.note_lone(&mut batch.0, sample.metric, sample.target, bucket);
-        self.put_loose(batch, bucket, sample);
-        true
+        taken
     }
 
     /// Tells whether a sample of `bucket` is older than what is kept, and counts it if so.

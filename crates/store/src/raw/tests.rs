@@ -150,7 +150,7 @@ fn a_sample_that_comes_while_its_bucket_settles_is_kept() {
         settle.step().unwrap();
     }
     let mut batch = Batch::default();
-    store.put_sample(&mut batch, &LooseSample { metric: m, target: a, sample: Sample { at: ms(10_000), value: 5.0 } });
+    store.put_samples(&mut batch, (m, a), &[Sample { at: ms(10_000), value: 5.0 }]);
     store.commit(batch).unwrap();
     settle.run().unwrap();
     assert_eq!(show(&select(&store, &[], TimeRange::ALL)), ["m{instance=\"a\",job=\"node\"}: 10000=5"]);
@@ -172,7 +172,7 @@ fn matchers_see_final_labels_and_equal_ones_merge() {
     let other = intern(&[(NAME, "n"), ("cpu", "0")]);
     let mut batch = Batch::default();
     let mut put = |target, metric, at, value| {
-        store.put_sample(&mut batch, &LooseSample { metric, target, sample: Sample { at: ms(at), value } });
+        store.put_samples(&mut batch, (metric, target), &[Sample { at: ms(at), value }]);
     };
     put(t0, plain, 1, 1.0);
     put(t1, plain, 1, 2.0);

@@ -14,7 +14,6 @@ use proptest::test_runner::Config;
 use super::{metric, ms, open, select, target};
 use crate::database::{Batch, Store};
 use crate::raw::appender::Appender;
-use crate::raw::loose::LooseSample;
 use crate::tiers::Cutoffs;
 
 const BUCKET_MS: i64 = 100_000;
@@ -190,8 +189,8 @@ impl Run {
             Step::Put { target, metric, at, value } => {
                 let mut batch = Batch::default();
                 let sample = Sample { at: ms(at), value };
-                let loose = LooseSample { metric: MetricId(metric as u32), target: TargetId(target as u32), sample };
-                self.store().put_sample(&mut batch, &loose);
+                let series = (MetricId(metric as u32), TargetId(target as u32));
+                self.store().put_samples(&mut batch, series, &[sample]);
                 self.store().commit(batch).unwrap();
                 self.model.put(target, metric, at, value, true);
             }
