@@ -186,6 +186,21 @@ impl Answers {
         Ok((response.status().as_u16(), response.body_mut().read_to_string()?))
     }
 
+    /// Returns status and text of `body` posted to `path` as a write request.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub fn write(&self, path: &str, body: &[u8]) -> Result<(u16, String)> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.agent.post(&url).content_type("application/x-protobuf");
+        request = request.header("content-encoding", "snappy");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut response = request.send(body).with_context(|| format!("write to {url}"))?;
+        Ok((response.status().as_u16(), response.body_mut().read_to_string()?))
+    }
+
     /// Returns where it asks, `http://host:port`.
     pub fn url(&self) -> String {
         self.base.clone()

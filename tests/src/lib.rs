@@ -21,6 +21,7 @@ mod site;
 mod trap;
 mod tree;
 mod wait;
+mod write_body;
 
 pub use answers::{Account, Answers, Coverage, Dropped, Point, RawSeries, Received, Row, RowKey, Rows, encode};
 pub use binaries::{firetower, fleet};
@@ -38,3 +39,4 @@ pub use site::{Answer, Asked, Site};
 pub use trap::{TRAPS, Trap};
 pub use tree::{Layout, Tree};
 pub use wait::{now_ms, wait_for};
+pub use write_body::WriteBody;

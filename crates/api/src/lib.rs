@@ -2,7 +2,7 @@
 //!
 //! [`common`] is what all of them serve, [`query`] answers PromQL from a monitor's raw series, [`spans`] from its tiers,
 //! [`tsdb`] says who has how many, [`kept`] which labels rows lack, [`backup`] copies the data directory, [`monitor`] how one
-//! monitor is, [`global`] answers for the whole fleet. Nothing here decides: it reads what it is handed
+//! monitor is, [`global`] answers for the whole fleet, [`write()`] takes what others write. Nothing here decides: it reads what it is handed
 //! and writes it down. It holds no state beyond the limits of a request.
 //!
 //! ```
@@ -28,6 +28,7 @@ mod params;
 mod query;
 mod spans;
 mod tsdb;
+mod write;
 
 pub use backup::{MakeBackup, backup};
 pub use common::{Common, Readiness, Reload, common, reload_on_signal};
@@ -41,3 +42,4 @@ pub use monitor::monitor;
 pub use query::query;
 pub use spans::spans;
 pub use tsdb::{Counted, ReadTsdb, TsdbStatus, tsdb};
+pub use write::{NotTaken, TakeWrite, Taken, WriteMetrics, write};

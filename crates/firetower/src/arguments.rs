@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Pull from targets of one datacenter, keep raw samples, push windows up
-    Secondary(SecondaryArguments),
+    Secondary(Box<SecondaryArguments>),
     /// Gather one datacenter's secondaries
     Primary(MonitorArguments),
     /// Gather all datacenters and answer for the whole fleet
@@ -146,6 +146,9 @@ pub(crate) struct SecondaryArguments {
     /// Memory for the store's write buffers, its cache and settling, 160MiB unless said otherwise
     #[arg(long, value_name = "SIZE", requires = "standalone", value_parser = parse_store_memory)]
     pub store_memory: Option<u64>,
+    /// How old a sample may be that is written to it, as old as raw samples become unless said otherwise
+    #[arg(long, value_name = "DURATION", requires = "standalone", value_parser = parse_duration)]
+    pub receive_window: Option<Duration>,
     /// How much time a block of raw samples covers, 2h unless said otherwise; only a new data directory takes it
     #[arg(long, value_name = "DURATION", value_parser = parse_block)]
     pub block: Option<Duration>,

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
-        Command::Secondary(arguments) => run::secondary(arguments)?,
+        Command::Secondary(arguments) => run::secondary(*arguments)?,
         Command::Primary(arguments) => run::primary(arguments)?,
         Command::Global(arguments) => run::global(arguments)?,
         Command::Agent(arguments) => run::agent(arguments)?,

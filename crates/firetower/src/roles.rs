@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use firetower_daemon::{Listener, Names, Port, Surroundings};
 use firetower_store::{DataDirectory, Trouble};
-use firetower_topology::{Datacenter, Node, Retention, Topology};
+use firetower_topology::{Datacenter, Node, ReceiveLimits, Retention, Topology};
 use tokio_util::sync::CancellationToken;
 
 use crate::load;
@@ -137,6 +137,8 @@ pub(crate) struct StandaloneSetup {
     pub retention: Retention,
     /// Memory that its store may use, beside what it holds for each series, in bytes.
     pub store_memory: u64,
+    /// What it takes of what is written to it.
+    pub receive: ReceiveLimits,
     /// Name servers in place of the system's, if there are any.
     pub name_servers: Vec<SocketAddr>,
     /// How much time a block of raw samples covers in a new data directory, if not as usual.
@@ -193,6 +195,7 @@ async fn standalone_once(setup: StandaloneSetup, cancel: CancellationToken) -> a
         data: DataDirectory::Folder(setup.data),
         retention: setup.retention,
         store_memory: setup.store_memory,
+        receive: setup.receive,
         block: setup.block,
         grace: setup.grace,
     };

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use firetower_daemon::{Clock, Port, start_logging};
-use firetower_topology::{Place, STORE_MEMORY};
+use firetower_topology::{Place, ReceiveLimits, STORE_MEMORY};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::{AgentArguments, MonitorArguments, ProcessArguments, RunningArguments, SecondaryArguments};
@@ -37,9 +37,20 @@ fn standalone(arguments: SecondaryArguments) -> anyhow::Result<()> {
     protection.check_reach(&[&http], process.insecure)?;
     let retention = arguments.retention.unwrap_or_default();
     let store_memory = arguments.store_memory.unwrap_or(STORE_MEMORY);
+    let receive = ReceiveLimits { window: arguments.receive_window, ..ReceiveLimits::default() };
     let SecondaryArguments { scrape_config, block, .. } = arguments;
-    let setup =
-        StandaloneSetup { scrape_config, http, protection, data, retention, store_memory, name_servers, block, grace };
+    let setup = StandaloneSetup {
+        scrape_config,
+        http,
+        protection,
+        data,
+        retention,
+        store_memory,
+        receive,
+        name_servers,
+        block,
+        grace,
+    };
     start(&process, |cancel| roles::standalone(setup, cancel))
 }
 

@@ -14,6 +14,7 @@ mod maintain;
 mod metrics;
 mod plan;
 mod read_only;
+mod receive;
 mod replay;
 mod resolver;
 mod run;

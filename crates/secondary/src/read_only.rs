@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, Readiness, common, query, spans, tsdb};
+use firetower_api::{Common, NotTaken, Readiness, WriteMetrics, common, query, spans, tsdb, write};
 use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, start_http};
 use firetower_relay::ExposedDisk;
 use firetower_store::{DataDirectory, Store, Trouble, is_writable};
@@ -17,6 +17,8 @@ use crate::tsdb::read_tsdb;
 
 /// How often it is tried whether the directory can be written again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// How large a write request may be that is told to come again, in bytes.
+const BODY_BYTES_MAX: usize = 32 << 20;
 /// How long requests under way may take when answering ends.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -47,11 +49,14 @@ pub(crate) async fn answer_read_only(
     let (clock, security) = (surroundings.clock.clone(), surroundings.security.clone());
     security.register(&mut registry);
     let served = HttpMetrics::register(&mut registry);
+    let written = WriteMetrics::register(&mut registry);
+    let said = why.clone();
+    let refuse = write(Arc::new(move |_| Err(NotTaken::Held(said.clone()))), BODY_BYTES_MAX, written);
     let answers = Common { readiness: Readiness::waiting(why), registry: Arc::new(registry), reload: None };
     let store = Arc::new(store);
     let read_tsdb = read_tsdb(Arc::clone(&store));
     let router = common(answers).merge(query(Arc::clone(&store), clock.clone()));
-    let router = router.merge(spans(store, clock)).merge(tsdb(read_tsdb));
+    let router = router.merge(spans(store, clock)).merge(tsdb(read_tsdb)).merge(refuse);
     let stop = cancel.child_token();
     let (mut tasks, writable, path) = (Tasks::<Error>::new(), stop.clone(), path.to_owned());
     tasks.start("wait for a disk that can be written", |cancel| async move {

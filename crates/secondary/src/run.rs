@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_api::{
-    Common, MakeBackup, Readiness, Reload, backup, common, kept, monitor, query, reload_on_signal, spans, tsdb,
+    Common, MakeBackup, Readiness, Reload, TakeWrite, WriteMetrics, backup, common, kept, monitor, query,
+    reload_on_signal, spans, tsdb, write,
 };
 use firetower_daemon::{
     Clock, Ended, HttpMetrics, Listener, ProcessMetrics, Security, Surroundings, Tasks, blocking, start_http,
@@ -20,7 +21,7 @@ use firetower_scrape::{
     Scraper, Tls, discover,
 };
 use firetower_store::{Batch, DataDirectory, Memory, Options, Store};
-use firetower_topology::{Datacenter, Node, Retention, ScrapeConfig, Topology, needing_restart};
+use firetower_topology::{Datacenter, Node, ReceiveLimits, Retention, ScrapeConfig, Topology, needing_restart};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ use crate::maintain::maintain;
 use crate::metrics::StoreMetrics;
 use crate::plan::Plans;
 use crate::read_only::answer_read_only;
+use crate::receive::Receiver;
 use crate::targets::{Scraping, Targets};
 use crate::tsdb::read_tsdb;
 
@@ -80,6 +82,8 @@ pub struct StandaloneSetup {
     pub retention: Retention,
     /// Memory that its store may use, beside what it holds for each series, in bytes.
     pub store_memory: u64,
+    /// What it takes of what is written to it.
+    pub receive: ReceiveLimits,
     /// Where HTTP is answered.
     pub http: Listener,
     /// Reads the jobs again; the complaints if they are refused.
@@ -139,6 +143,9 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let client = client(&surroundings, folder);
     let inputs = Inputs { client, assignments, configured, snapshots, kept: to_be_kept, configs, persisted };
     let retention = watch::Sender::new(topology.retention);
+    let limits = topology.receive;
+    let place_of_written = Some((datacenter.region.as_str(), datacenter.name.as_str()));
+    let receiver = Receiver::new(store.clone(), clock.clone(), limits, retention.subscribe(), place_of_written);
     let identity = Identity {
         node: node.name,
         role: Role::Secondary,
@@ -167,7 +174,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         base.tasks.start("link to a primary", |cancel| async move { Ok(link.run(cancel).await?) });
     }
     let reload = reloading(reload, Arc::new(topology), identity.node, to_configure, retention);
-    base.finish(http, clock, reload, cancel, grace).await
+    base.finish((http, receiver), clock, reload, cancel, grace).await
 }
 
 /// Puts the clock right before anything is stamped with it: by a parent's, if one answers soon, and never before what an
@@ -223,6 +230,7 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
         block,
         retention,
         store_memory,
+        receive,
         http,
         reload,
         grace,
@@ -239,6 +247,8 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
     // It sends no rows.
     let budget = Budget { label_values_max: 0, job_rows_max: 0, promoted: Vec::new() };
     set_clock(&clock, &[], &store).await?;
+    let retention_now = watch::Sender::new(retention);
+    let receiver = Receiver::new(store.clone(), clock.clone(), receive, retention_now.subscribe(), None);
     let mut base = Base::new(store, status, None, budget, &surroundings);
     let place = Place {
         node: "standalone".into(),
@@ -265,9 +275,9 @@ pub async fn run_standalone(setup: StandaloneSetup, cancel: CancellationToken) -
     });
     let inputs =
         Inputs { client, assignments, configured, snapshots, kept, configs: scrape_configs, persisted: Vec::new() };
-    base.start(&clock, place, inputs, Vec::new(), (watch::Sender::new(retention).subscribe(), memory))?;
+    base.start(&clock, place, inputs, Vec::new(), (retention_now.subscribe(), memory))?;
     let reload = reloading_alone(reload, to_configure, to_discover);
-    base.finish(http, clock, reload, cancel, grace).await
+    base.finish((http, receiver), clock, reload, cancel, grace).await
 }
 
 /// Returns what reads the jobs again, and hands them on. A file with a fault changes nothing.
@@ -405,7 +415,7 @@ impl Base {
 
     async fn finish(
         mut self,
-        http: Listener,
+        (http, receiver): (Listener, Receiver),
         clock: Clock,
         reload: Reload,
         cancel: CancellationToken,
@@ -414,7 +424,9 @@ impl Base {
         let again = reload.clone();
         self.tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
         self.readiness.set_ready();
-        let served = HttpMetrics::register(&mut self.registry);
+        let (served, written) = (HttpMetrics::register(&mut self.registry), WriteMetrics::register(&mut self.registry));
+        let bytes_max = receiver.bytes_max();
+        let take: TakeWrite = Arc::new(move |body| receiver.take(body));
         let (watched, readiness) = (self.store.clone(), self.readiness.clone());
         let say = move |held: Option<&str>| readiness.set(held);
         let told = self.status.clone();
@@ -429,6 +441,7 @@ impl Base {
             .merge(spans(store, clock))
             .merge(tsdb(read_tsdb))
             .merge(monitor(self.status.subscribe()))
+            .merge(write(take, bytes_max, written))
             .merge(backup(make));
         if self.outlet.is_some() {
             router = router.merge(kept(self.rows.subscribe()));

@@ -33,6 +33,7 @@ pub fn needing_restart(before: &Topology, after: &Topology, node: &str) -> Vec<S
             note((&was.name, &was.region) != (&is.name, &is.region), "datacenter");
         }
         (Place::Secondary(was, _), Place::Secondary(is, _)) => {
+            note(before.receive != after.receive, "receive");
             note(dialled(&was.primaries) != dialled(&is.primaries), "primaries");
             note((&was.name, &was.region) != (&is.name, &is.region), "datacenter");
         }
@@ -82,6 +83,7 @@ regions:
         let all: &[&str] = &["defaults.window", "store_memory"];
         check("firetower: 1", "firetower: 1\ndefaults: { window: 5s }\nstore_memory: 99MiB", [all; 3]);
         check("firetower: 1", "firetower: 1\nrows: { per_job: 9 }", [&[], &["rows"], &["rows"]]);
+        check("firetower: 1", "firetower: 1\nreceive: { window: 9m }", [&[], &[], &["receive"]]);
         check("127.0.0.1:4", "127.0.0.1:9", [&[], &["grpc"], &["primaries"]]);
         check("127.0.0.1:2", "127.0.0.1:9", [&["grpc"], &["global"], &[]]);
         check("127.0.0.1:5", "127.0.0.1:9", [&[], &[], &["http"]]);

@@ -5,6 +5,7 @@ mod nodes;
 mod read;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::complaint::Complaint;
@@ -49,6 +50,8 @@ pub struct Topology {
     pub outbox: OutboxLimits,
     /// How much each monitor holds of what its children send.
     pub inbox: InboxLimits,
+    /// What each secondary takes of what is written to it.
+    pub receive: ReceiveLimits,
     /// What runs on the nodes.
     pub services: Vec<Service>,
 }
@@ -214,6 +217,25 @@ impl Default for InboxLimits {
 
 /// Least memory for frames that are being received, in bytes: a frame of some thousand rows fits, and 64 children.
 const INBOX_MIN: u64 = 4 << 20;
+
+/// What a secondary takes of what is written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiveLimits {
+    /// How old a sample may be; `None`, or longer than that: as old as raw samples become.
+    pub window: Option<Duration>,
+    /// Bytes of one request, compressed or not.
+    pub bytes: u64,
+}
+
+impl Default for ReceiveLimits {
+    /// Several times what Prometheus and vmagent send at once.
+    fn default() -> ReceiveLimits {
+        ReceiveLimits { window: None, bytes: 32 << 20 }
+    }
+}
+
+/// Bytes that one request may be allowed.
+const RECEIVE_BYTES: RangeInclusive<u64> = 64 << 10..=1 << 30;
 
 /// Memory that a store may use unless said otherwise, in bytes.
 pub const STORE_MEMORY: u64 = 160 << 20;

@@ -60,6 +60,12 @@ pub enum Error {
         /// What zstd said.
         source: io::Error,
     },
+    /// A write request that is not a block of snappy.
+    #[error("decompress a write request as a block of snappy")]
+    Snappy {
+        /// What is wrong with it.
+        source: snap::Error,
+    },
     /// zstd failed.
     #[error("compress frame")]
     Compress {
@@ -102,6 +108,7 @@ impl Error {
             Error::Address { .. }
             | Error::Malformed { .. }
             | Error::Inflate { .. }
+            | Error::Snappy { .. }
             | Error::Compress { .. }
             | Error::TooLarge { .. }
             | Error::Invalid { .. } => false,

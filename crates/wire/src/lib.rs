@@ -1,4 +1,5 @@
-//! The wire between the tiers of the tree: the calls of `proto/firetower/v1`, and the frames that travel in them.
+//! The wire between the tiers of the tree: the calls of `proto/firetower/v1`, and the frames that travel in them. Also what
+//! Prometheus writes to us by remote_write.
 //!
 //! This is the only crate that sees protobuf and gRPC; everybody else speaks in the types of `firetower_model` and in
 //! the few of [`message`]. It moves and checks what was said, within the limits of [`limits`], and decides nothing: who
@@ -23,6 +24,7 @@ pub mod message;
 mod proto;
 mod serve;
 mod session;
+mod written;
 
 pub use codec::kept::{decode as decode_kept, encode as encode_kept};
 pub use codec::{decode_frame, encode_frame, inflated_bytes, kind};
@@ -35,3 +37,4 @@ pub use message::{
 pub use prost::bytes::Bytes;
 pub use serve::{Accepted, CallMetrics, ControlSession, FrameSession, Lane, serve};
 pub use session::{Receiver, Sender};
+pub use written::{SeriesReader, WriteCounts, WriteLimits, WriteRequest, WrittenSeries};

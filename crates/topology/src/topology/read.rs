@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::access::{read_auth, read_tls};
 use super::nodes::{Tier, Used, check_address};
 use super::{
-    Checked, Datacenter, Defaults, INBOX_MIN, InboxLimits, Instance, OutboxLimits, Profile, Region, Retention,
-    RowBudget, STORE_MEMORY, Service, Topology, parse_store_memory,
+    Checked, Datacenter, Defaults, INBOX_MIN, InboxLimits, Instance, OutboxLimits, Profile, RECEIVE_BYTES,
+    ReceiveLimits, Region, Retention, RowBudget, STORE_MEMORY, Service, Topology, parse_store_memory,
 };
 use crate::complaint::Complaint;
 use crate::scrape_config::{LIMIT_KEYS, ScrapeDefaults, read_scrape_configs};
@@ -16,7 +16,7 @@ use crate::yaml::{self, Node, Value};
 /// The version of the file's format that this release reads.
 const VERSION: &str = "1";
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "firetower",
     "defaults",
     "external_labels",
@@ -30,6 +30,7 @@ const KEYS: [&str; 17] = [
     "store_memory",
     "outbox",
     "inbox",
+    "receive",
     "services",
     "rule_files",
     "alerting",
@@ -95,6 +96,7 @@ fn read_topology(walk: &mut Walk<'_>, tree: &Node) -> Topology {
         store_memory: memory.unwrap_or(STORE_MEMORY),
         outbox: read_outbox(walk, &fields, defaults.window),
         inbox: read_inbox(walk, &fields),
+        receive: read_receive(walk, &fields),
         services: services.iter().map(|item| read_service(walk, item, &mut used, &regions)).collect(),
         regions,
     }
@@ -256,6 +258,17 @@ fn read_inbox(walk: &mut Walk<'_>, fields: &Fields<'_>) -> InboxLimits {
         walk.complain(fields.place_of("bytes"), "an inbox needs 4MiB at least: frames of some thousand rows must fit");
     }
     InboxLimits { bytes }
+}
+
+fn read_receive(walk: &mut Walk<'_>, fields: &Fields<'_>) -> ReceiveLimits {
+    let ours = ReceiveLimits::default();
+    let Some(node) = fields.get("receive") else { return ours };
+    let fields = Fields::new(walk, node, "receive", &["window", "bytes"], |_| None);
+    let bytes = fields.size(walk, "bytes").unwrap_or(ours.bytes);
+    if !RECEIVE_BYTES.contains(&bytes) {
+        walk.complain(fields.place_of("bytes"), "a request may be given from 64KiB to 1GiB");
+    }
+    ReceiveLimits { window: fields.duration(walk, "window"), bytes }
 }
 
 fn read_service(walk: &mut Walk<'_>, item: &Node, used: &mut Used, regions: &[Region]) -> Service {
