@@ -54,6 +54,7 @@ fn what_a_prometheus_writes_is_what_it_has() -> Result<()> {
     })?;
     let status = answers.json("/api/v1/status")?;
     ensure!(status["data"]["targets"]["total"] == 0, "they are no targets: {status}");
+    check_lists(port, answers.series("{job=\"fleet\"}[10m]")?.len())?;
     ensure!(answers.metric("firetower_write_requests_total{outcome=\"ok\"}")?.is_some_and(|count| count > 0.0), "ok");
     ensure!(answers.metric("firetower_write_requests_total{outcome=\"partial\"}")?.is_none(), "nothing is refused");
     secondary.terminate()?;
@@ -98,6 +99,24 @@ fn hostile_bodies_cost_nothing_but_an_answer() -> Result<()> {
     let peak = peak_kib(&secondary)?;
     ensure!(peak < 400 << 10, "{peak} KiB at most: a bomb of gigabytes was not unpacked");
     secondary.check_running()
+}
+
+/// Asks as Prometheus's own tool does; `count` series there are.
+fn check_lists(port: u16, count: usize) -> Result<()> {
+    let server = format!("http://127.0.0.1:{port}");
+    let ask = |arguments: &[&str]| -> Result<Vec<String>> {
+        let output = Command::new("promtool").arg("query").args(arguments).output().context("start promtool")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{arguments:?}: {said}");
+        Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
+    };
+    let series = ask(&["series", "--match={job=\"fleet\"}", &server])?;
+    ensure!(series.len() == count, "{} series of {count}", series.len());
+    ensure!(ask(&["series", "--match=nobody", &server])?.is_empty(), "no series");
+    let instances = ask(&["labels", &server, "instance"])?;
+    ensure!(instances.len() == 5 && instances.is_sorted(), "{instances:?}");
+    ensure!(ask(&["labels", &server, "job"])? == ["fleet"], "jobs");
+    Ok(())
 }
 
 /// Returns labels and samples of the fleet's series until `end_ms`, values by their text.

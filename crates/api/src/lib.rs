@@ -1,7 +1,8 @@
 //! The HTTP API of every monitor, cut into pieces that a role puts together.
 //!
 //! [`common`] is what all of them serve, [`query`] answers PromQL from a monitor's raw series, [`spans`] from its tiers,
-//! [`tsdb`] says who has how many, [`kept`] which labels rows lack, [`backup`] copies the data directory, [`monitor`] how one
+//! [`lists()`] says which series and labels there are, [`targets()`] what is scraped, [`about()`] what Prometheus's pages ask beside,
+//! [`tsdb`] who has how many, [`kept`] which labels rows lack, [`backup`] copies the data directory, [`monitor`] how one
 //! monitor is, [`global`] answers for the whole fleet, [`write()`] takes what others write. Nothing here decides: it reads what it is handed
 //! and writes it down. It holds no state beyond the limits of a request.
 //!
@@ -16,6 +17,7 @@
 //! # let _ = router;
 //! ```
 
+mod about;
 mod backup;
 mod blocking;
 mod common;
@@ -23,13 +25,16 @@ mod error;
 mod global;
 mod json;
 mod kept;
+mod lists;
 mod monitor;
 mod params;
 mod query;
 mod spans;
+mod targets;
 mod tsdb;
 mod write;
 
+pub use about::{About, JobFound, about};
 pub use backup::{MakeBackup, backup};
 pub use common::{Common, Readiness, Reload, common, reload_on_signal};
 pub use error::Error;
@@ -38,8 +43,10 @@ pub use global::{
     ReadError, ReadHealth, ReadRows, RowFound, RowTier, RowsAsked, RowsFound, ServiceInstance, global,
 };
 pub use kept::kept;
+pub use lists::{Listed, ReadKinds, VisitLabelSets, VisitSeries, lists};
 pub use monitor::monitor;
 pub use query::query;
 pub use spans::spans;
+pub use targets::{AskTargets, LastScrape, TargetFound, targets};
 pub use tsdb::{Counted, ReadTsdb, TsdbStatus, tsdb};
 pub use write::{NotTaken, TakeWrite, Taken, WriteMetrics, write};

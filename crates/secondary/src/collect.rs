@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use firetower_api::TargetFound;
 use firetower_daemon::{Clock, blocking};
 use firetower_model::{Assignment, Generation, KeptLabels, KeptReport, NodeStatus, Timestamp};
 use firetower_relay::{Outlet, ParentEvent};
@@ -47,6 +48,8 @@ pub(crate) struct Collecting {
     pub(crate) assigns: mpsc::Receiver<Assign>,
     pub(crate) snapshots: mpsc::Receiver<()>,
     pub(crate) kept: mpsc::Receiver<KeptLabels>,
+    /// Who wants to know what is scraped.
+    pub(crate) asks: mpsc::Receiver<oneshot::Sender<Vec<TargetFound>>>,
     pub(crate) rows: watch::Sender<KeptReport>,
     pub(crate) status: watch::Sender<NodeStatus>,
     pub(crate) taken: Vec<watch::Sender<(Generation, u64)>>,
@@ -72,6 +75,8 @@ pub(crate) async fn collect(mut state: Collecting, cancel: CancellationToken) ->
             }
             Some(assign) = state.assigns.recv() => blocking(|| state.assign(assign))?,
             Some(()) = state.snapshots.recv() => state.collector.want_health_snapshot(),
+            // Whoever asked may have gone away.
+            Some(answer) = state.asks.recv() => drop(answer.send(state.collector.targets())),
             Some(said) = state.kept.recv() => state.collector.adopt_kept(&said),
         }
     }

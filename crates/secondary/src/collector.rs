@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use firetower_api::{LastScrape, TargetFound};
 use firetower_health::{Check, Record};
 use firetower_model::assignment::SlotIndex;
 use firetower_model::labels::NAME;
@@ -552,6 +553,17 @@ impl Collector {
     /// Makes the next report of health list every unhealthy target.
     pub(crate) fn want_health_snapshot(&mut self) {
         self.census.want_snapshot();
+    }
+
+    /// Returns what is scraped, and what the last scrape of each found.
+    pub(crate) fn targets(&self) -> Vec<TargetFound> {
+        let present = self.followed.iter().filter(|followed| followed.removed_at.is_none());
+        let last = |check: &Check| LastScrape { at: check.at, took: check.took, failure: check.failure.clone() };
+        let found = |followed: &Followed| TargetFound {
+            target: (*followed.target).clone(),
+            last: followed.health.last.as_ref().map(last),
+        };
+        present.map(found).collect()
     }
 
     /// Fills in what this monitor says of itself.

@@ -10,6 +10,7 @@ mod collector;
 mod discovery;
 mod kept;
 mod label_limits;
+mod listed;
 mod maintain;
 mod metrics;
 mod plan;

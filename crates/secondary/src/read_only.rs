@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, NotTaken, Readiness, WriteMetrics, common, query, spans, tsdb, write};
+use firetower_api::{Common, NotTaken, Readiness, WriteMetrics, common, lists, query, spans, tsdb, write};
 use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, start_http};
 use firetower_relay::ExposedDisk;
 use firetower_store::{DataDirectory, Store, Trouble, is_writable};
@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::listed::listed;
 use crate::metrics::StoreMetrics;
 use crate::tsdb::read_tsdb;
 
@@ -54,9 +55,9 @@ pub(crate) async fn answer_read_only(
     let refuse = write(Arc::new(move |_| Err(NotTaken::Held(said.clone()))), BODY_BYTES_MAX, written);
     let answers = Common { readiness: Readiness::waiting(why), registry: Arc::new(registry), reload: None };
     let store = Arc::new(store);
-    let read_tsdb = read_tsdb(Arc::clone(&store));
+    let (read_tsdb, listed) = (read_tsdb(Arc::clone(&store)), listed(&store));
     let router = common(answers).merge(query(Arc::clone(&store), clock.clone()));
-    let router = router.merge(spans(store, clock)).merge(tsdb(read_tsdb)).merge(refuse);
+    let router = router.merge(spans(store, clock)).merge(tsdb(read_tsdb)).merge(refuse).merge(lists(listed));
     let stop = cancel.child_token();
     let (mut tasks, writable, path) = (Tasks::<Error>::new(), stop.clone(), path.to_owned());
     tasks.start("wait for a disk that can be written", |cancel| async move {

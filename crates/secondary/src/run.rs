@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_api::{
-    Common, MakeBackup, Readiness, Reload, TakeWrite, WriteMetrics, backup, common, kept, monitor, query,
-    reload_on_signal, spans, tsdb, write,
+    About, AskTargets, Common, MakeBackup, Readiness, Reload, TakeWrite, WriteMetrics, about, backup, common, kept,
+    lists, monitor, query, reload_on_signal, spans, targets, tsdb, write,
 };
 use firetower_daemon::{
     Clock, Ended, HttpMetrics, Listener, ProcessMetrics, Security, Surroundings, Tasks, blocking, start_http,
 };
-use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Window};
+use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Timestamp, Window};
 use firetower_relay::{
     ExposedClock, ExposedDisk, ExposedKept, ExposedStatus, Identity, Link, OutboxLimits, Outlet, RelayMetrics,
     watch_disk,
@@ -31,6 +31,7 @@ use crate::census::Census;
 use crate::collect::{Assign, Collecting, Wish, Wishes, collect, listen_to_parents};
 use crate::collector::{Collector, Place, newest_stamped};
 use crate::discovery::{making, read_file, read_list};
+use crate::listed::listed;
 use crate::maintain::maintain;
 use crate::metrics::StoreMetrics;
 use crate::plan::Plans;
@@ -324,6 +325,11 @@ struct Base {
     tasks: Tasks<Error>,
     readiness: Readiness,
     security: Security,
+    /// Who is asked for what is scraped, once something is.
+    targets: Option<AskTargets>,
+    jobs: watch::Sender<Vec<ScrapeConfig>>,
+    retention: Option<watch::Receiver<Retention>>,
+    started: Timestamp,
 }
 
 impl Base {
@@ -346,7 +352,20 @@ impl Base {
         }
         registry.register_collector(Box::new(ExposedClock::new(clock.clone(), status.subscribe())));
         let readiness = Readiness::waiting("starting");
-        Base { store, outlet, status, rows, registry, tasks: Tasks::new(), readiness, security: security.clone() }
+        Base {
+            store,
+            outlet,
+            status,
+            rows,
+            registry,
+            tasks: Tasks::new(),
+            readiness,
+            security: security.clone(),
+            targets: None,
+            jobs: watch::Sender::default(),
+            retention: None,
+            started: clock.now(),
+        }
     }
 
     /// Starts scraping, collecting and maintaining, in the order data flows.
@@ -378,6 +397,10 @@ impl Base {
         let leading = collector.leading();
         let (to_collector, scrapes) = mpsc::channel(SCRAPES_MAX);
         let (to_assign, assigns) = mpsc::channel(1);
+        let (ask, asks) = mpsc::channel(1);
+        (self.targets, self.retention) = (Some(ask), Some(retention.clone()));
+        self.jobs.send_replace(inputs.configs.clone());
+        let jobs = self.jobs.clone();
         let buffers = Buffers::default();
         let scraper = Scraper {
             clock: clock.clone(),
@@ -399,13 +422,15 @@ impl Base {
             assigns,
             snapshots: inputs.snapshots,
             kept: inputs.kept,
+            asks,
             rows: self.rows.clone(),
             status: self.status.clone(),
             taken,
         };
         let (assignments, configured, ticking) = (inputs.assignments, inputs.configured, clock.clone());
-        self.tasks
-            .start("scrape", |cancel| scrape(targets, assignments, configured, to_assign, ticking, window, cancel));
+        self.tasks.start("scrape", |cancel| {
+            scrape((targets, jobs), (assignments, configured), to_assign, ticking, window, cancel)
+        });
         self.tasks.start("collect", |cancel| collect(collecting, cancel));
         self.tasks.start("maintain the store", move |cancel| {
             maintain(store, retention, late_window, memory.settle_bytes, clock, cancel)
@@ -435,14 +460,27 @@ impl Base {
         let store = Arc::new(self.store);
         let read_tsdb = read_tsdb(Arc::clone(&store));
         let mut router = common(answers).merge(query(Arc::clone(&store), clock.clone()));
+        let jobs = self.jobs.clone();
+        let read_jobs = move || {
+            let job = |job: &ScrapeConfig| (job.job_name.clone(), job.interval, job.timeout);
+            jobs.borrow().iter().map(job).collect()
+        };
+        let kept_for = self.retention;
+        let retention = move || kept_for.as_ref().map(|retention| retention.borrow().raw).unwrap_or_default();
+        let said = About { started: self.started, retention: Arc::new(retention), jobs: Arc::new(read_jobs) };
         let copied = Arc::clone(&store);
         let make: MakeBackup = Arc::new(move |to| Ok(copied.backup(to).map(|made| (made.files, made.bytes))?));
         router = router
-            .merge(spans(store, clock))
+            .merge(spans(Arc::clone(&store), clock))
             .merge(tsdb(read_tsdb))
             .merge(monitor(self.status.subscribe()))
             .merge(write(take, bytes_max, written))
+            .merge(lists(listed(&store)))
+            .merge(about(said))
             .merge(backup(make));
+        if let Some(ask) = self.targets {
+            router = router.merge(targets(ask));
+        }
         if self.outlet.is_some() {
             router = router.merge(kept(self.rows.subscribe()));
         }
@@ -453,9 +491,8 @@ impl Base {
 
 /// Scrapes what is assigned, from the moment the assignment holds, until `cancel`.
 async fn scrape(
-    mut targets: Targets,
-    mut assignments: mpsc::Receiver<Wish>,
-    mut configured: mpsc::Receiver<Vec<ScrapeConfig>>,
+    (mut targets, jobs): (Targets, watch::Sender<Vec<ScrapeConfig>>),
+    (mut assignments, mut configured): (mpsc::Receiver<Wish>, mpsc::Receiver<Vec<ScrapeConfig>>),
     to_collector: mpsc::Sender<Assign>,
     clock: Clock,
     window: Duration,
@@ -468,6 +505,7 @@ async fn scrape(
             () = cancel.cancelled() => break,
             Some(configs) = configured.recv() => {
                 targets.configure(&configs);
+                jobs.send_replace(configs);
                 targets.follow(followed.iter().cloned(), clock.now());
             }
             Some(wish) = assignments.recv() => {

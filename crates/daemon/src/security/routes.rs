@@ -14,7 +14,14 @@ use super::tokens::Right;
 /// Whoever watches that a process lives needs no token.
 const OPEN: [&str; 2] = ["/-/healthy", "/-/ready"];
 /// What is asked by `POST` where a question is too long for a URL, and changes nothing.
-const QUESTIONS: [&str; 2] = ["/api/v1/query", "/api/v1/spans"];
+const QUESTIONS: [&str; 6] = [
+    "/api/v1/query",
+    "/api/v1/query_range",
+    "/api/v1/format_query",
+    "/api/v1/spans",
+    "/api/v1/series",
+    "/api/v1/labels",
+];
 
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +134,9 @@ mod tests {
         check(Method::GET, "/metrics", Some(Right::Read));
         check(Method::GET, "/-/ready/", Some(Right::Read));
         check(Method::POST, "/api/v1/query", Some(Right::Read));
+        check(Method::POST, "/api/v1/series", Some(Right::Read));
+        check(Method::POST, "/api/v1/query_range", Some(Right::Read));
+        check(Method::POST, "/api/v1/write", Some(Right::Operate));
         check(Method::POST, "/-/reload", Some(Right::Operate));
         check(Method::POST, "/-/ready", Some(Right::Operate));
         check(Method::DELETE, "/api/v1/query", Some(Right::Operate));
