@@ -1,6 +1,6 @@
 //! From a plan to values: each series goes through as a whole, all its steps at once.
 
-use firetower_model::{Matcher, Series, TimeRange};
+use firetower_model::{Labels, Matcher, Series, TimeRange};
 
 use crate::curve::{ABSENT, Curve, Union, is_absent, nameless};
 use crate::error::Error;
@@ -62,14 +62,13 @@ impl Evaluation<'_> {
         match vector {
             Vector::Newest(selector) => self.newest(selector, steps, sink),
             Vector::SampleTimes(selector) => {
-                let is_distinct = Vector::Newest(selector.clone()).differs_without_names();
-                self.without_names(is_distinct, |sink| self.sample_times(selector, steps, sink), sink)
+                self.without_names(selector.is_one_name(), |sink| self.sample_times(selector, steps, sink), sink)
             }
             Vector::EvaluationTimes(of) => self.evaluation_times(of, steps, sink),
             Vector::Of(scalar) => {
                 let column = self.scalar(scalar, steps)?;
                 let values = (0..steps.count()).map(|step| column.at(step)).collect();
-                sink(Curve { labels: firetower_model::Labels::empty(), values })
+                sink(Curve { labels: Labels::empty(), values })
             }
             Vector::Windows { function, arguments, range } => self.windows(function, arguments, range, steps, sink),
             Vector::Map { function, arguments, of } => self.map(function, arguments, of, steps, sink),

@@ -59,6 +59,8 @@ impl Evaluation<'_> {
         let sweep = Sweep { function, columns: &columns, moments, is_fixed, steps, range_ms: range.length_ms() };
         let run = |sink: Sink<'_>| {
             self.samples(range, steps, &mut |series| {
+                // A series of many samples and steps takes as long as a whole batch of others.
+                self.go_on()?;
                 let curve = Curve { values: sweep.values(&series.samples), labels: series.labels };
                 if curve.is_empty() {
                     return Ok(());

@@ -48,7 +48,7 @@ pub(crate) struct Selector {
 
 impl Selector {
     /// Tells whether all series that it selects have one name, so that they differ without it too.
-    fn is_one_name(&self) -> bool {
+    pub(crate) fn is_one_name(&self) -> bool {
         self.matchers.iter().any(|matcher| matcher.name() == NAME && matcher.equal_value().is_some())
     }
 }
