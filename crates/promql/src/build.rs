@@ -226,8 +226,9 @@ fn shift(offset: Option<&Offset>, at: Option<&AtModifier>) -> Shift {
     Shift { fixed, offset_ms }
 }
 
+/// Rounds: what was written in seconds came through floating point.
 fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(duration.saturating_add(Duration::from_micros(500)).as_millis()).unwrap_or(i64::MAX)
 }
 
 fn length(duration: Duration) -> Result<i64, Error> {

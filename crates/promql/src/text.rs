@@ -12,7 +12,7 @@ const BARE_BYTES_MAX: usize = 4 << 10;
 /// How much text a query may have in all.
 const QUERY_BYTES_MAX: usize = 256 << 10;
 
-/// The parser reads the numbers of a duration into 32 bits and takes larger ones for zero.
+/// The parser reads the numbers of a duration into 32 bits and takes larger ones for zero: more digits are rewritten.
 const DURATION_DIGITS_MAX: usize = 9;
 
 /// Stands in the selector of `info` while the parser sees it, which refuses selectors that let everything through.
@@ -95,7 +95,13 @@ fn prepared(text: &str) -> Result<String, String> {
     let mut calls = Calls::default();
     for (at, token) in &tokens {
         match token {
-            Token::Word(word) => check_duration(word)?,
+            Token::Word(word) => {
+                if let Some(seconds) = long_duration(word)? {
+                    out.push_str(&text[copied..*at]);
+                    out.push_str(&seconds);
+                    copied = at + word.len();
+                }
+            }
             Token::Text(string) if string.contains('\\') && !string.starts_with('`') => {
                 out.push_str(&text[copied..*at]);
                 out.push_str(&with_bytes_joined(string));
@@ -114,13 +120,37 @@ fn prepared(text: &str) -> Result<String, String> {
     Ok(out)
 }
 
-fn check_duration(word: &str) -> Result<(), String> {
+/// Returns a duration with many digits as seconds, which mean the same wherever a duration may stand.
+fn long_duration(word: &str) -> Result<Option<String>, String> {
     let is_duration = word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(['s', 'm', 'h', 'd', 'w', 'y']);
     let mut numbers = word.split(|c: char| !c.is_ascii_digit());
-    if is_duration && !word.starts_with("0x") && numbers.any(|digits| digits.len() > DURATION_DIGITS_MAX) {
-        return Err(format!("duration out of range: {word}"));
+    if !is_duration || word.starts_with("0x") || numbers.all(|digits| digits.len() <= DURATION_DIGITS_MAX) {
+        return Ok(None);
     }
-    Ok(())
+    let millis = duration_millis(word).ok_or_else(|| format!("duration out of range: {word}"))?;
+    Ok(Some(format!("{}.{:03}", millis / 1_000, millis % 1_000)))
+}
+
+/// Reads numbers with units.
+fn duration_millis(mut word: &str) -> Option<u64> {
+    let mut total = 0_u64;
+    while !word.is_empty() {
+        let (number, rest) = word.split_at(word.find(|c: char| !c.is_ascii_digit())?);
+        let (unit, rest) = rest.split_at(rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len()));
+        let unit_ms = match unit {
+            "y" => 31_536_000_000,
+            "w" => 604_800_000,
+            "d" => 86_400_000,
+            "h" => 3_600_000,
+            "m" => 60_000,
+            "s" => 1_000,
+            "ms" => 1,
+            _ => return None,
+        };
+        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(unit_ms)?)?;
+        word = rest;
+    }
+    Some(total)
 }
 
 /// Follows the parentheses of a query, to find the second argument of `info`.
@@ -210,6 +240,8 @@ mod tests {
         check(r#"{a="\303\251"}"#, r#"{a="é"}"#);
         check(r#"{a="\xc5z"}"#, "{a=\"\u{fffd}z\"}");
         check("m # info(a, {", "m # info(a, {");
+        check("m @ 1795824120000ms", "m @ 1795824120.000");
+        check("m[1d10000000001ms:30s]", "m[10086400.001:30s]");
     }
 
     #[test]
@@ -219,7 +251,7 @@ mod tests {
             assert!(error.contains(expected), "{text}: {error}");
         };
         check("up{", "unexpected");
-        check("up[99999999999ms]", "duration out of range: 99999999999ms");
+        check("up[99999999999999999999ms]", "duration out of range: 99999999999999999999ms");
         check("up[1e300]", "number out of range");
         check(&"(".repeat(5_000), "longer than 4096 bytes");
         check(&format!("m{{a=\"{}\"}}", "x".repeat(300_000)), "longer than 262144 bytes");
