@@ -57,6 +57,9 @@ planted: setup
 	.ci/setup test
 	tests/planted/run $(ARGS)
 
+# What PromQL here refuses, and names that are dropped at the very end, which Prometheus does not do by default.
+PROMQL_REFUSED := native_histograms,start_timestamps,extended_range_selectors,duration_expressions,fill_modifiers,type_and_unit_labels,delayed_name_removal
+
 # Nothing of the folder is copied; a judged case that fails, fails the target.
 conformance: build
 	.ci/setup conformance
@@ -67,6 +70,11 @@ conformance: build
 	python3 '$(CONFORMANCE)/exposition/run.py' scrape '$(CONFORMANCE)/exposition/cases' -v --server-cmd \
 	    '$(abspath $(BINARIES))/firetower secondary --standalone --scrape-config {config} --data {data} --http 127.0.0.1:{port}'
 	CONFORMANCE='$(abspath $(CONFORMANCE))' $(CARGO) test $(FLAGS) --test conformance
+	python3 '$(CONFORMANCE)/promql/run.py' '$(CONFORMANCE)/promql/cases' -v --skip $(PROMQL_REFUSED) --server-cmd \
+	    '$(abspath $(BINARIES))/firetower secondary --standalone --http 127.0.0.1:{port} --data {data}/d --retention raw=100y'
+	python3 '$(CONFORMANCE)/promql/diff.py' '$(CONFORMANCE)/promql/queries.jsonl' -v --reference-cmd \
+	    'prometheus --config.file=/dev/null --storage.tsdb.path={data} --web.listen-address=127.0.0.1:{port} --web.enable-remote-write-receiver' \
+	    --server-cmd '$(abspath $(BINARIES))/firetower secondary --standalone --http 127.0.0.1:{port} --data {data}/d'
 
 check: test format clippy docs deny
 
