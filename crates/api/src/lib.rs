@@ -1,7 +1,7 @@
 //! The HTTP API of every monitor, cut into pieces that a role puts together.
 //!
 //! [`common`] is what all of them serve, [`query`] answers PromQL from a monitor's raw series, [`spans`] from its tiers,
-//! [`lists()`] says which series and labels there are, [`targets()`] what is scraped, [`about()`] what Prometheus's pages ask beside,
+//! [`lists()`] says which series and labels there are, [`targets()`] what is scraped, [`about()`] what Prometheus's pages ask beside, [`federate()`] has the newest samples,
 //! [`tsdb`] who has how many, [`kept`] which labels rows lack, [`backup`] copies the data directory, [`monitor`] how one
 //! monitor is, [`global`] answers for the whole fleet, [`write()`] takes what others write. Nothing here decides: it reads what it is handed
 //! and writes it down. It holds no state beyond the limits of a request.
@@ -22,6 +22,7 @@ mod backup;
 mod blocking;
 mod common;
 mod error;
+mod federate;
 mod global;
 mod json;
 mod kept;
@@ -38,6 +39,7 @@ pub use about::{About, JobFound, about};
 pub use backup::{MakeBackup, backup};
 pub use common::{Common, Readiness, Reload, common, reload_on_signal};
 pub use error::Error;
+pub use federate::federate;
 pub use global::{
     CoverageFound, DurationsAsked, DurationsFound, GlobalAnswers, HealthAsked, HealthFound, PointFound, ReadDurations,
     ReadError, ReadHealth, ReadRows, RowFound, RowTier, RowsAsked, RowsFound, ServiceInstance, global,

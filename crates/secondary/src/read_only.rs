@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, NotTaken, Readiness, WriteMetrics, common, lists, query, spans, tsdb, write};
+use firetower_api::{Common, NotTaken, Readiness, WriteMetrics, common, federate, lists, query, spans, tsdb, write};
 use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, start_http};
 use firetower_relay::ExposedDisk;
 use firetower_store::{DataDirectory, Store, Trouble, is_writable};
@@ -57,7 +57,12 @@ pub(crate) async fn answer_read_only(
     let store = Arc::new(store);
     let (read_tsdb, listed) = (read_tsdb(Arc::clone(&store)), listed(&store));
     let router = common(answers).merge(query(Arc::clone(&store), clock.clone()));
-    let router = router.merge(spans(store, clock)).merge(tsdb(read_tsdb)).merge(refuse).merge(lists(listed));
+    let router = router
+        .merge(federate(Arc::clone(&store), clock.clone()))
+        .merge(spans(store, clock))
+        .merge(tsdb(read_tsdb))
+        .merge(refuse)
+        .merge(lists(listed));
     let stop = cancel.child_token();
     let (mut tasks, writable, path) = (Tasks::<Error>::new(), stop.clone(), path.to_owned());
     tasks.start("wait for a disk that can be written", |cancel| async move {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_api::{
-    About, AskTargets, Common, MakeBackup, Readiness, Reload, TakeWrite, WriteMetrics, about, backup, common, kept,
-    lists, monitor, query, reload_on_signal, spans, targets, tsdb, write,
+    About, AskTargets, Common, MakeBackup, Readiness, Reload, TakeWrite, WriteMetrics, about, backup, common, federate,
+    kept, lists, monitor, query, reload_on_signal, spans, targets, tsdb, write,
 };
 use firetower_daemon::{
     Clock, Ended, HttpMetrics, Listener, ProcessMetrics, Security, Surroundings, Tasks, blocking, start_http,
@@ -471,6 +471,7 @@ impl Base {
         let copied = Arc::clone(&store);
         let make: MakeBackup = Arc::new(move |to| Ok(copied.backup(to).map(|made| (made.files, made.bytes))?));
         router = router
+            .merge(federate(Arc::clone(&store), clock.clone()))
             .merge(spans(Arc::clone(&store), clock))
             .merge(tsdb(read_tsdb))
             .merge(monitor(self.status.subscribe()))
