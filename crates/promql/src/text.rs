@@ -46,7 +46,8 @@ fn tokens(text: &str) -> Vec<(usize, Token<'_>)> {
     let mut at = 0;
     while let Some(first) = text[at..].chars().next() {
         let rest = &text[at..];
-        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+        // Metrics may have colons in their names; behind a duration one begins the step of a subquery.
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':' && !first.is_ascii_digit();
         let length = match first {
             '"' | '\'' | '`' => string_bytes(rest, first),
             '#' => rest.find('\n').unwrap_or(rest.len()),
