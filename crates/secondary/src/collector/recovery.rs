@@ -34,9 +34,11 @@ impl Collector {
         let start = range_behind(window, target.interval).start.max(self.shares.since(window, id));
         let mut rows = self.store.rows(id, TimeRange { start, end: Timestamp::MAX })?;
         let mut previous: Option<HeldRow> = None;
+        let mut carried = Vec::new();
         while let Some(row) = rows.next_row()? {
             let row = HeldRow::new(&self.store, &row, previous.as_ref());
             track.remember(previous.as_ref().map(HeldRow::as_row), row.as_row());
+            carried.push(row.at);
             previous = Some(row);
         }
         // One that left and came back at once has a row behind this one that ends it.
@@ -44,14 +46,16 @@ impl Collector {
             track.end_all(previous.as_ref().map(HeldRow::as_row));
         }
         drop(rows);
-        self.recover_carried(last_at, target.interval, now);
+        // Not only those of the last row: an earlier start may have ended before it put them out.
+        carried.push(last_at);
+        carried.into_iter().for_each(|at| self.recover_carried(at, target.interval, now));
         Ok((track, last_shape))
     }
 
-    /// Queues the windows into which values of before the start are carried, and that were never put out.
-    fn recover_carried(&mut self, last_at: Timestamp, interval: Duration, now: Timestamp) {
-        let mut window = Window::containing(last_at, self.place.window);
-        while window.start() < self.closed_until && window.start() - interval <= last_at {
+    /// Queues the windows into which values of `at` are carried, and that were never put out.
+    fn recover_carried(&mut self, at: Timestamp, interval: Duration, now: Timestamp) {
+        let mut window = Window::containing(at, self.place.window);
+        while window.start() < self.closed_until && window.start() - interval <= at {
             let is_out = self.record(window).is_ok_and(|record| record.revision.0 > 0);
             if !is_out {
                 self.late.entry(window.start()).or_insert(now - LATE_LINGER);
