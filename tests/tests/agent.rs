@@ -11,7 +11,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[test]
 fn an_agent_shows_this_host() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let port = Ports::claim()?.take()?;
+    let mut ports = Ports::claim()?;
+    let port = ports.take()?;
     let mut command = Command::new(firetower()?);
     command.args(["agent", "--http", &format!("127.0.0.1:{port}")]);
     let mut agent = Process::start("agent", directory.path(), &mut command)?;

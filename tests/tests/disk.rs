@@ -247,7 +247,8 @@ fn a_damaged_directory_is_said_in_plain_words() -> Result<()> {
 #[test]
 fn a_log_that_cannot_be_written_ends_nobody() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let port = firetower_tests::Ports::claim()?.take()?;
+    let mut ports = firetower_tests::Ports::claim()?;
+    let port = ports.take()?;
     let mut command = Command::new(firetower()?);
     command.args(["secondary", "--standalone", "--http", &format!("127.0.0.1:{port}"), "--data"]);
     command

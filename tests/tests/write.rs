@@ -66,7 +66,8 @@ fn what_a_prometheus_writes_is_what_it_has() -> Result<()> {
 #[test]
 fn hostile_bodies_cost_nothing_but_an_answer() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let port = Ports::claim()?.take()?;
+    let mut ports = Ports::claim()?;
+    let port = ports.take()?;
     let mut secondary = start_secondary(directory.path(), port)?;
     let answers = Answers::of_port(port);
     wait_for("the secondary is ready", LIMIT, || Ok(answers.is_ready()?.then_some(())))?;
@@ -115,7 +116,8 @@ fn check_lists(port: u16, count: usize) -> Result<()> {
     ensure!(ask(&["series", "--match=nobody", &server])?.is_empty(), "no series");
     let instances = ask(&["labels", &server, "instance"])?;
     ensure!(instances.len() == 5 && instances.is_sorted(), "{instances:?}");
-    ensure!(ask(&["labels", &server, "job"])? == ["fleet"], "jobs");
+    let jobs = ask(&["labels", &server, "job"])?;
+    ensure!(jobs == ["fleet"], "{jobs:?}");
     Ok(())
 }
 
@@ -128,7 +130,8 @@ fn until(answers: &Answers, end_ms: i64) -> Result<BTreeMap<String, Vec<(i64, u6
 
 fn peak_kib(process: &Process) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).with_context(|| format!("no VmHWM: {status}"))?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
