@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use firetower_model::Labels;
 
-use super::{Matching, presence};
-use crate::curve::{ABSENT, Curve};
+use super::Matching;
+use crate::curve::{ABSENT, Curve, is_absent};
 use crate::error::Error;
 use crate::evaluate::{Evaluation, Sink};
 use crate::operator::SetOperator;
 use crate::plan::Vector;
 use crate::steps::Steps;
+
+/// For each key, at which steps there is a series with it.
+type Whereabouts = HashMap<Labels, Vec<bool>>;
 
 impl Evaluation<'_> {
     /// Hands on the series that are in the set.
@@ -48,13 +51,10 @@ impl Evaluation<'_> {
         })
     }
 
-    /// Tells for each key at which steps `of` has a series with it.
-    fn whereabouts(&self, matching: &Matching, of: &Vector, steps: Steps) -> Result<HashMap<Labels, Vec<bool>>, Error> {
-        let mut there: HashMap<Labels, Vec<bool>> = HashMap::new();
+    fn whereabouts(&self, matching: &Matching, of: &Vector, steps: Steps) -> Result<Whereabouts, Error> {
+        let mut there = Whereabouts::new();
         self.stream(of, steps, &mut |curve| {
-            let is_there = there.entry(matching.key(&curve.labels)).or_insert_with(|| vec![false; steps.count()]);
-            let also = presence([&curve], steps);
-            is_there.iter_mut().zip(also).for_each(|(is_there, also)| *is_there |= also);
+            note(&mut there, matching, &curve);
             Ok(())
         })?;
         Ok(there)
@@ -70,11 +70,8 @@ impl Evaluation<'_> {
     ) -> Result<(), Error> {
         let left = self.collect(left, steps)?;
         let count = left.len();
-        let mut there: HashMap<Labels, Vec<bool>> = HashMap::new();
-        for curve in &left {
-            let is_there = there.entry(matching.key(&curve.labels)).or_insert_with(|| vec![false; steps.count()]);
-            is_there.iter_mut().zip(presence([curve], steps)).for_each(|(is_there, also)| *is_there |= also);
-        }
+        let mut there = Whereabouts::new();
+        left.iter().for_each(|curve| note(&mut there, matching, curve));
         let nowhere = vec![false; steps.count()];
         let run = |add: Sink<'_>| {
             left.into_iter().try_for_each(&mut *add)?;
@@ -87,6 +84,11 @@ impl Evaluation<'_> {
         self.forget(count, steps);
         self.united(run, sink)
     }
+}
+
+fn note(there: &mut Whereabouts, matching: &Matching, curve: &Curve) {
+    let is_there = there.entry(matching.key(&curve.labels)).or_insert_with(|| vec![false; curve.values.len()]);
+    is_there.iter_mut().zip(&curve.values).for_each(|(is_there, value)| *is_there |= !is_absent(*value));
 }
 
 fn keep_where(curve: &mut Curve, there: &[bool], is_wanted: bool) {
