@@ -7,10 +7,10 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
 use firetower_model::Timestamp;
+use firetower_topology::format_duration;
 use serde_json::{Value, json};
 
 use crate::json::{rfc3339, success};
-use crate::targets::duration;
 
 /// A job: its name, the time between two scrapes of a target, and how long one may take.
 pub type JobFound = (String, Duration, Duration);
@@ -46,7 +46,7 @@ pub fn about(about: About) -> Router {
 fn yaml(jobs: &[JobFound]) -> String {
     let mut text = String::from(if jobs.is_empty() { "scrape_configs: []\n" } else { "scrape_configs:\n" });
     for (name, interval, timeout) in jobs {
-        let (interval, timeout) = (duration(*interval), duration(*timeout));
+        let (interval, timeout) = (format_duration(*interval), format_duration(*timeout));
         text.push_str(&format!("- job_name: {}\n", Value::from(name.as_str())));
         text.push_str(&format!("  scrape_interval: {interval}\n  scrape_timeout: {timeout}\n"));
     }
@@ -54,7 +54,7 @@ fn yaml(jobs: &[JobFound]) -> String {
 }
 
 fn flags(about: &About) -> Response {
-    success(json!({ "storage.tsdb.retention.time": duration((about.retention)()) }))
+    success(json!({ "storage.tsdb.retention.time": format_duration((about.retention)()) }))
 }
 
 fn runtime(about: &About) -> Response {
@@ -62,7 +62,7 @@ fn runtime(about: &About) -> Response {
         "startTime": rfc3339(about.started),
         "CWD": std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default(),
         "GOMAXPROCS": std::thread::available_parallelism().map_or(1, usize::from),
-        "storageRetention": duration((about.retention)()),
+        "storageRetention": format_duration((about.retention)()),
     }))
 }
 

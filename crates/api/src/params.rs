@@ -114,24 +114,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok().filter(|duration| duration.as_secs() < 1 << 40);
     }
-    let units = [
-        ("y", 31_536_000_000),
-        ("w", 604_800_000),
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1_000),
-        ("ms", 1),
-    ];
-    let (mut rest, mut total, mut from) = (text, Duration::ZERO, 0);
-    while !rest.is_empty() {
-        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
-        let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
-        let place = from + units[from..].iter().position(|(name, _)| *name == unit)?;
-        total = total.checked_add(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(units[place].1)?))?;
-        (rest, from) = (after, place + 1);
-    }
-    Some(total)
+    firetower_topology::parse_duration(text).ok()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use firetower_model::{Target, Timestamp};
+use firetower_topology::format_duration;
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
 
@@ -82,23 +83,9 @@ fn describe(found: &TargetFound) -> Value {
         "lastScrape": at,
         "lastScrapeDuration": last.as_ref().map_or(0.0, |last| last.took.as_secs_f64()),
         "health": health,
-        "scrapeInterval": duration(target.interval),
-        "scrapeTimeout": duration(target.timeout),
+        "scrapeInterval": format_duration(target.interval),
+        "scrapeTimeout": format_duration(target.timeout),
     })
-}
-
-/// Writes a duration as Prometheus's configuration has it: `1m30s`, `500ms`.
-pub(crate) fn duration(length: Duration) -> String {
-    const UNITS: [(&str, u128); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-    let mut left = length.as_millis();
-    let mut text = String::new();
-    for (unit, millis) in UNITS {
-        if left >= millis {
-            text.push_str(&format!("{}{unit}", left / millis));
-            left %= millis;
-        }
-    }
-    if text.is_empty() { "0s".into() } else { text }
 }
 
 #[cfg(test)]
