@@ -8,6 +8,7 @@ use firetower_api::{Common, NotTaken, Readiness, WriteMetrics, common, federate,
 use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, start_http};
 use firetower_relay::ExposedDisk;
 use firetower_store::{DataDirectory, Store, Trouble, is_writable};
+use firetower_topology::ReceiveLimits;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -18,8 +19,6 @@ use crate::tsdb::read_tsdb;
 
 /// How often it is tried whether the directory can be written again.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
-/// How large a write request may be that is told to come again, in bytes.
-const BODY_BYTES_MAX: usize = 32 << 20;
 /// How long requests under way may take when answering ends.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -52,7 +51,8 @@ pub(crate) async fn answer_read_only(
     let served = HttpMetrics::register(&mut registry);
     let written = WriteMetrics::register(&mut registry);
     let said = why.clone();
-    let refuse = write(Arc::new(move |_| Err(NotTaken::Held(said.clone()))), BODY_BYTES_MAX, written);
+    let refuse =
+        write(Arc::new(move |_| Err(NotTaken::Held(said.clone()))), ReceiveLimits::default().bytes as usize, written);
     let answers = Common { readiness: Readiness::waiting(why), registry: Arc::new(registry), reload: None };
     let store = Arc::new(store);
     let (read_tsdb, listed) = (read_tsdb(Arc::clone(&store)), listed(&store));
