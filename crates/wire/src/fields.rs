@@ -6,7 +6,7 @@ use crate::error::Error;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Varint(u64),
     /// Eight bytes.
     Fixed(u64),
@@ -16,19 +16,19 @@ pub(super) enum Value<'a> {
 }
 
 /// Reads the fields of one message in their order.
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a [u8],
     /// What the message is, for errors.
     what: &'static str,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(message: &'a [u8], what: &'static str) -> Fields<'a> {
+    pub(crate) fn new(message: &'a [u8], what: &'static str) -> Fields<'a> {
         Fields { rest: message, what }
     }
 
     /// Returns the number and the value of the next field; `None` at the end.
-    pub(super) fn next_field(&mut self) -> Result<Option<(u32, Value<'a>)>, Error> {
+    pub(crate) fn next_field(&mut self) -> Result<Option<(u32, Value<'a>)>, Error> {
         if self.rest.is_empty() {
             return Ok(None);
         }

@@ -19,6 +19,7 @@
 mod codec;
 mod dial;
 mod error;
+mod fields;
 pub mod limits;
 pub mod message;
 mod proto;

@@ -4,12 +4,10 @@
 //!
 //! Source: Prometheus `prompb/remote.proto`, `prompb/types.proto`.
 
-mod fields;
-
 use firetower_model::{Sample, Timestamp};
 
-use self::fields::{Fields, Value};
 use crate::error::Error;
+use crate::fields::{Fields, Value};
 use crate::limits::within;
 
 const REQUEST: &str = "write request";
