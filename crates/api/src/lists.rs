@@ -4,7 +4,6 @@ mod escaped;
 mod metadata;
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use axum::Router;
@@ -28,8 +27,8 @@ const ENTRIES_MAX: usize = 1_000_000;
 /// What Prometheus says then.
 const TRUNCATED: &str = "results truncated due to limit";
 
-/// Calls its last argument with the final labels of each series that matchers let through in a range, until it breaks.
-pub type VisitSeries = Arc<dyn Fn(&[Matcher], TimeRange, &mut dyn FnMut(&Labels) -> ControlFlow<()>) + Send + Sync>;
+/// Calls its last argument with the final labels of each series that matchers let through in a range.
+pub type VisitSeries = Arc<dyn Fn(&[Matcher], TimeRange, &mut dyn FnMut(&Labels)) + Send + Sync>;
 /// Calls its last argument with sets of labels that together have all names and values of a range.
 pub type VisitLabelSets = Arc<dyn Fn(TimeRange, &mut dyn FnMut(&Labels)) + Send + Sync>;
 /// Returns the kinds of metrics by name.
@@ -142,10 +141,7 @@ async fn series(State(lists): State<Lists>, params: Params) -> Result<Response, 
     let make = move |listed: &Listed| {
         let mut entries = Entries::new(asked.limit);
         for matchers in &asked.selected {
-            (listed.series)(matchers, asked.range, &mut |labels| {
-                entries.add(labels.clone());
-                ControlFlow::Continue(())
-            });
+            (listed.series)(matchers, asked.range, &mut |labels| entries.add(labels.clone()));
         }
         entries.answer(asked.limit, |labels| labels.iter().collect())
     };
@@ -158,10 +154,7 @@ fn visit_labels(listed: &Listed, asked: &Asked, visit: &mut dyn FnMut(&Labels)) 
         return (listed.label_sets)(asked.range, visit);
     }
     for matchers in &asked.selected {
-        (listed.series)(matchers, asked.range, &mut |labels| {
-            visit(labels);
-            ControlFlow::Continue(())
-        });
+        (listed.series)(matchers, asked.range, visit);
     }
 }
 

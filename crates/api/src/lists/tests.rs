@@ -22,7 +22,7 @@ fn router() -> Router {
         series: Arc::new(move |matchers, range, visit| {
             let is_match = |labels: &Labels| matchers.iter().all(|matcher| matcher.is_match_labels(labels));
             let inside = of_series.iter().filter(|(labels, at)| range.contains(*at) && is_match(labels));
-            let _ = inside.map(|(labels, _)| labels).try_for_each(visit);
+            inside.map(|(labels, _)| labels).for_each(visit);
         }),
         label_sets: Arc::new(move |range, visit| {
             of_sets.iter().filter(|(_, at)| range.contains(*at)).for_each(|(labels, _)| visit(labels));

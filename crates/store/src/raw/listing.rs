@@ -1,7 +1,6 @@
 //! Which series there are, without their samples.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
 use firetower_model::labels::NAME;
 use firetower_model::{Kind, Labels, Matcher, MetricId, TargetId, TimeRange};
@@ -15,13 +14,8 @@ const TURN: usize = 1_024;
 
 impl Store {
     /// Calls `visit` with the final labels of each series that all `matchers` let through and that may have samples, or spans,
-    /// inside `range`, to the length of a bucket. Each label set comes once, in no order, until `visit` breaks.
-    pub fn visit_series(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        visit: &mut dyn FnMut(&Labels) -> ControlFlow<()>,
-    ) {
+    /// inside `range`, to the length of a bucket. Each label set comes once, in no order.
+    pub fn visit_series(&self, matchers: &[Matcher], range: TimeRange, visit: &mut dyn FnMut(&Labels)) {
         let Some((first, last)) = self.raw.length.buckets(range) else { return };
         let mut found = candidates(&self.raw.names.read(), matchers, first, last);
         // Pairs with equal final labels lie side by side.
@@ -34,9 +28,7 @@ impl Store {
             });
             let labels: Vec<Labels> = labels.collect();
             drop(index);
-            if labels.iter().any(|labels| visit(labels).is_break()) {
-                return;
-            }
+            labels.iter().for_each(&mut *visit);
         }
     }
 
@@ -119,7 +111,6 @@ mod tests {
             let mut found = Vec::new();
             store.visit_series(matchers, range, &mut |labels: &Labels| {
                 found.push(labels.to_string());
-                ControlFlow::Continue(())
             });
             found.sort();
             found
