@@ -74,6 +74,11 @@ impl Labels {
         self.get(NAME).unwrap_or("")
     }
 
+    /// Returns a hash of the set, the same in every process and release.
+    pub fn identity(&self) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(&self.0)
+    }
+
     /// Tells whether there are no labels.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -1,4 +1,4 @@
-//! The words of the tree: ids, time, labels, samples, spans, crosses, coverage, frames, and the reading trait.
+//! The words of the tree: ids, time, labels, samples, spans, crosses, coverage, frames, questions, and the reading trait.
 //!
 //! Everything here is plain data and arithmetic on it. Nothing here reads a clock, a socket or a disk, and no other
 //! crate of Firetower is known here.
@@ -15,6 +15,7 @@
 //! assert_eq!((window.start().as_millis() % 15_000, row.series, row.max), (0, 2, 5.0));
 //! ```
 
+pub mod ask;
 pub mod assignment;
 pub mod coverage;
 pub mod cross;
@@ -35,6 +36,7 @@ pub mod status;
 pub mod target;
 pub mod time;
 
+pub use ask::{Answered, Ask, AskError, Column, Ending, Inquiry, Listing, Missing, Moments, Piece};
 pub use assignment::{Assignment, SlotIndex};
 pub use coverage::{Coverage, SlotBits, Watermark};
 pub use cross::{Cross, CrossSum};
@@ -48,7 +50,7 @@ pub use kept::{Budget, DroppedLabel, KeptLabels, KeptReport, KeptVersion};
 pub use labels::Labels;
 pub use page::PageRow;
 pub use sample::{Kind, STALE, Sample, is_stale, step_increase};
-pub use select::{Matcher, Select, Series};
+pub use select::{MatchKind, Matcher, Select, Series};
 pub use span::Span;
 pub use spans::{SelectSpans, SpanSeries, SpanTier};
 pub use status::{Account, Claim, NodeStatus, Received, Role};

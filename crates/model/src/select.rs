@@ -4,13 +4,38 @@ use crate::labels::Labels;
 use crate::sample::Sample;
 use crate::time::TimeRange;
 
-/// How a matcher compares.
+/// A comparison, ready to be made.
 #[derive(Clone, Debug)]
 enum Test {
     Equal,
     NotEqual,
     Regex(regex::Regex),
     NotRegex(regex::Regex),
+}
+
+/// How a matcher compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchKind {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`
+    Regex,
+    /// `!~`
+    NotRegex,
+}
+
+impl MatchKind {
+    /// Returns the operator as a selector has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MatchKind::Equal => "=",
+            MatchKind::NotEqual => "!=",
+            MatchKind::Regex => "=~",
+            MatchKind::NotRegex => "!~",
+        }
+    }
 }
 
 /// One condition on a label: `name="value"`, `!=`, `=~` or `!~`.
@@ -32,6 +57,19 @@ pub struct BadRegex {
 }
 
 impl Matcher {
+    /// Makes the matcher of a kind.
+    ///
+    /// # Errors
+    /// If `value` has to be a regular expression and is none.
+    pub fn of_kind(kind: MatchKind, name: impl Into<String>, value: impl Into<String>) -> Result<Matcher, BadRegex> {
+        match kind {
+            MatchKind::Equal => Ok(Matcher::equal(name, value)),
+            MatchKind::NotEqual => Ok(Matcher::not_equal(name, value)),
+            MatchKind::Regex => Matcher::regex(name, value),
+            MatchKind::NotRegex => Matcher::not_regex(name, value),
+        }
+    }
+
     /// Makes `name="value"`.
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Matcher {
         Matcher { name: name.into(), value: value.into(), test: Test::Equal }
@@ -63,6 +101,21 @@ impl Matcher {
     /// Returns the label it looks at.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns how it compares.
+    pub fn kind(&self) -> MatchKind {
+        match self.test {
+            Test::Equal => MatchKind::Equal,
+            Test::NotEqual => MatchKind::NotEqual,
+            Test::Regex(_) => MatchKind::Regex,
+            Test::NotRegex(_) => MatchKind::NotRegex,
+        }
+    }
+
+    /// Returns what it compares with: a value, or a regular expression.
+    pub fn value(&self) -> &str {
+        &self.value
     }
 
     /// Returns the one value it lets through, if it is an equality.
