@@ -69,7 +69,7 @@ pub struct Inquiry {
     /// What is asked.
     pub ask: Ask,
     /// Targets that others have samples of too in the time that is asked about, by [`Labels::identity`]: their series come as
-    /// samples.
+    /// [`Piece::Loose`].
     pub moved: Vec<u64>,
     /// How long the asker waits.
     pub within: Duration,
@@ -93,14 +93,16 @@ pub enum Piece {
     Groups(Vec<Column>),
     /// Series with their samples.
     Samples(Vec<Series>),
+    /// What is here of the series of targets that moved: to be joined with what others have of them.
+    Loose(Vec<Series>),
     /// Label sets.
     LabelSets(Vec<Labels>),
     /// Names or values of labels.
     Texts(Vec<String>),
     /// Metrics and their kinds.
     Kinds(Vec<(String, Kind)>),
-    /// Targets of which there are samples here in the time that is asked about, and that were another's in some of it: if
-    /// [`Inquiry::moved`] lacks one, everybody has to be asked again. Comes first.
+    /// Targets of which there are samples here in the time that is asked about, and that are another's by now: if
+    /// [`Inquiry::moved`] lacks one, everybody has to be asked again. Comes first and at once, also if there are none.
     Moved(Vec<u64>),
 }
 

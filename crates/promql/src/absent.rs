@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use firetower_model::labels::NAME;
-use firetower_model::{Labels, Matcher};
+use firetower_model::{Column as Numbers, Labels, Matcher};
 
+use crate::aggregate::{Grouping, Members, Operation};
 use crate::curve::{ABSENT, Curve, is_absent};
 use crate::error::Error;
 use crate::evaluate::{Evaluation, Sink};
+use crate::part::Coming;
 use crate::plan::Vector;
 use crate::steps::Steps;
 
@@ -25,8 +27,11 @@ impl Evaluation<'_> {
     /// Hands on 1 with `labels` wherever no series of `of` has a value.
     pub(crate) fn absent(&self, labels: &Labels, of: &Vector, steps: Steps, sink: Sink<'_>) -> Result<(), Error> {
         let mut values = vec![1.0; steps.count()];
-        self.stream(of, steps, &mut |curve| {
-            let present = values.iter_mut().zip(curve.values).filter(|(_, value)| !is_absent(*value));
+        // Whether there is any is all that those below need to say.
+        let members = Members { operation: &Operation::Group, grouping: &Grouping::none(), of, steps };
+        self.members(&members, &mut |coming| {
+            let (Coming::Curve(Curve { values: found, .. }) | Coming::Group(Numbers { values: found, .. })) = coming;
+            let present = values.iter_mut().zip(found).filter(|(_, value)| !is_absent(*value));
             present.for_each(|(absent, _)| *absent = ABSENT);
             Ok(())
         })?;

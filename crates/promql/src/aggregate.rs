@@ -6,13 +6,14 @@ mod values;
 
 use std::collections::HashMap;
 
-use firetower_model::Labels;
 use firetower_model::labels::NAME;
+use firetower_model::{Column as Numbers, Labels};
 
 use crate::curve::{Curve, is_absent};
 use crate::error::Error;
 use crate::evaluate::{Evaluation, Sink};
 use crate::kahan::{Mean, Sum};
+use crate::part::Coming;
 use crate::plan::{Scalar, Vector};
 use crate::steps::Steps;
 
@@ -46,10 +47,38 @@ impl Operation {
         matches!(self, Operation::Best { .. } | Operation::Some(_) | Operation::Share(_))
     }
 
+    /// Returns how it is written.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Operation::Sum => "sum",
+            Operation::Average => "avg",
+            Operation::Least => "min",
+            Operation::Greatest => "max",
+            Operation::Count => "count",
+            Operation::Group => "group",
+            Operation::Variance => "stdvar",
+            Operation::Deviation => "stddev",
+            Operation::Quantile(_) => "quantile",
+            Operation::CountValues(_) => "count_values",
+            Operation::Best { is_top: true, .. } => "topk",
+            Operation::Best { is_top: false, .. } => "bottomk",
+            Operation::Some(_) => "limitk",
+            Operation::Share(_) => "limit_ratio",
+        }
+    }
+
     /// Tells whether an instant's result is in order.
     pub(crate) fn has_order(&self) -> bool {
         matches!(self, Operation::Best { .. })
     }
+}
+
+/// Where what was aggregated goes.
+pub(crate) enum End<'a> {
+    /// The value of each group.
+    Values(Sink<'a>),
+    /// What is known of each group, as numbers that others can go on with.
+    Numbers(&'a mut dyn FnMut(Numbers) -> Result<(), Error>),
 }
 
 /// `by` or `without`.
@@ -60,11 +89,24 @@ pub(crate) struct Grouping {
 }
 
 impl Grouping {
+    /// All series are one group.
+    pub(crate) fn none() -> Grouping {
+        Grouping { is_by: true, names: Vec::new() }
+    }
+
     /// Tells whether a group has the label `name` of its series.
     pub(crate) fn keeps(&self, name: &str) -> bool {
         let is_named = self.names.iter().any(|at| at == name);
         if self.is_by { is_named } else { !is_named && name != NAME }
     }
+}
+
+/// What is aggregated, and how.
+pub(crate) struct Members<'a> {
+    pub operation: &'a Operation,
+    pub grouping: &'a Grouping,
+    pub of: &'a Vector,
+    pub steps: Steps,
 }
 
 /// What is kept of each group.
@@ -110,21 +152,43 @@ impl Evaluation<'_> {
         steps: Steps,
         sink: Sink<'_>,
     ) -> Result<(), Error> {
-        match operation {
-            Operation::Sum => self.fold::<Sum>(grouping, of, steps, sink),
-            Operation::Average => self.fold::<Mean>(grouping, of, steps, sink),
-            Operation::Least => self.fold::<fold::Least>(grouping, of, steps, sink),
-            Operation::Greatest => self.fold::<fold::Greatest>(grouping, of, steps, sink),
-            Operation::Count => self.fold::<fold::Count>(grouping, of, steps, sink),
-            Operation::Group => self.fold::<fold::One>(grouping, of, steps, sink),
-            Operation::Variance => self.fold::<fold::Variance>(grouping, of, steps, sink),
-            Operation::Deviation => self.fold::<fold::Deviation>(grouping, of, steps, sink),
-            Operation::Quantile(quantile) => self.quantiles(quantile, grouping, of, steps, sink),
-            Operation::CountValues(label) => self.count_values(label, grouping, of, steps, sink),
-            Operation::Best { count, is_top: true } => self.best(count, |value, _| value, grouping, of, steps, sink),
-            Operation::Best { count, is_top: false } => self.best(count, |value, _| -value, grouping, of, steps, sink),
-            Operation::Some(count) => self.best(count, |_, labels| share(labels), grouping, of, steps, sink),
-            Operation::Share(ratio) => self.share(ratio, of, steps, sink),
+        self.aggregate_to(&Members { operation, grouping, of, steps }, End::Values(sink))
+    }
+
+    /// Ends with what `members` come to, or with what is known of them.
+    pub(crate) fn aggregate_to(&self, members: &Members<'_>, end: End<'_>) -> Result<(), Error> {
+        match (members.operation, end) {
+            (Operation::Sum, end) => self.fold::<Sum>(members, end),
+            (Operation::Average, end) => self.fold::<Mean>(members, end),
+            (Operation::Least, end) => self.fold::<fold::Least>(members, end),
+            (Operation::Greatest, end) => self.fold::<fold::Greatest>(members, end),
+            (Operation::Count, end) => self.fold::<fold::Count>(members, end),
+            (Operation::Group, end) => self.fold::<fold::One>(members, end),
+            (Operation::Variance, end) => self.fold::<fold::Variance>(members, end),
+            (Operation::Deviation, end) => self.fold::<fold::Deviation>(members, end),
+            (Operation::CountValues(label), end) => self.count_values(label, members, end),
+            (_, End::Numbers(_)) => Err(Error::NotPart),
+            (Operation::Quantile(quantile), End::Values(sink)) => self.quantiles(quantile, members, sink),
+            (Operation::Best { count, is_top: true }, End::Values(sink)) => {
+                self.best(count, |value, _| value, members, sink)
+            }
+            (Operation::Best { count, is_top: false }, End::Values(sink)) => {
+                self.best(count, |value, _| -value, members, sink)
+            }
+            (Operation::Some(count), End::Values(sink)) => self.best(count, |_, labels| share(labels), members, sink),
+            (Operation::Share(ratio), End::Values(sink)) => self.share(ratio, members.of, members.steps, sink),
+        }
+    }
+
+    /// Hands on the series that are aggregated; of those that lie below, what is known of their groups.
+    pub(crate) fn members(
+        &self,
+        Members { operation, grouping, of, steps }: &Members<'_>,
+        sink: &mut dyn FnMut(Coming) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        match self.below.and_then(|_| operation.part(grouping, of)) {
+            Some(text) => self.part_below(text, of, *steps, sink),
+            None => self.stream(of, *steps, &mut |curve| sink(Coming::Curve(curve))),
         }
     }
 

@@ -55,6 +55,12 @@ pub enum Error {
         /// How many there may be.
         most: u64,
     },
+    /// What is to be answered is not a part of a query that a holder of series can answer by itself.
+    #[error("not a part of a query that can be answered apart from the others")]
+    NotPart,
+    /// Those below answered something else.
+    #[error("an answer from below does not fit the question")]
+    Malformed,
     /// The series could not be read.
     #[error("read series")]
     Read {

@@ -8,6 +8,7 @@ use crate::function::Function;
 use crate::limits::Meter;
 use crate::notes::Notes;
 use crate::operator::Operator;
+use crate::part::Below;
 use crate::plan::{Fixed, Scalar, Shift, Vector};
 use crate::steps::Steps;
 
@@ -21,13 +22,16 @@ pub(crate) type SeriesSink<'a> = &'a mut dyn FnMut(Series) -> Result<(), Error>;
 pub(crate) type Read<'a> = &'a dyn Fn(&[Matcher], TimeRange, SeriesSink<'_>) -> Result<(), Error>;
 
 /// One query being answered.
+#[derive(Clone, Copy)]
 pub(crate) struct Evaluation<'a> {
     pub read: Read<'a>,
+    /// Who is asked for parts, where the series are not here.
+    pub below: Option<&'a dyn Below>,
     /// The steps of the whole query, which `start()` and `end()` speak of, also inside a subquery.
     pub whole: Steps,
     pub look_back_ms: i64,
-    pub meter: Meter,
-    pub notes: Notes,
+    pub meter: &'a Meter,
+    pub notes: &'a Notes,
     /// Tells whether nobody waits for the answer any more.
     pub is_stopped: &'a dyn Fn() -> bool,
 }
@@ -59,6 +63,9 @@ impl Column {
 impl Evaluation<'_> {
     /// Hands every curve of `vector` to `sink`, in no order, each label set once.
     pub(crate) fn stream(&self, vector: &Vector, steps: Steps, sink: Sink<'_>) -> Result<(), Error> {
+        if let Some(text) = self.below.and_then(|_| vector.part()) {
+            return self.curves_below(text, vector, steps, sink);
+        }
         match vector {
             Vector::Newest(selector) => self.newest(selector, steps, sink),
             Vector::SampleTimes(selector) => {

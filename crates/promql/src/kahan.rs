@@ -32,6 +32,27 @@ impl Sum {
         *self = self.plus(term);
     }
 
+    /// Adds another sum.
+    pub(crate) fn merge(&mut self, other: Sum) {
+        *self = self.with(other);
+    }
+
+    fn with(self, other: Sum) -> Sum {
+        let sum = self.plus(other.sum);
+        Sum { lost: sum.lost + other.lost, ..sum }
+    }
+
+    /// As how many numbers it is passed on.
+    pub(crate) const WIDTH: usize = 2;
+
+    pub(crate) fn write(self, out: &mut Vec<f64>) {
+        out.extend([self.sum, self.lost]);
+    }
+
+    pub(crate) fn read(numbers: &[f64]) -> Sum {
+        Sum { sum: numbers[0], lost: numbers[1] }
+    }
+
     pub(crate) fn value(self) -> f64 {
         self.sum + self.lost
     }
@@ -66,6 +87,35 @@ impl Mean {
             self.sum = Sum { sum: self.sum.sum / (self.count - 1.0), lost: self.sum.lost / (self.count - 1.0) };
         }
         self.sum = self.sum.scaled((self.count - 1.0) / self.count).plus(value / self.count);
+    }
+
+    /// Adds what others come to.
+    pub(crate) fn merge(&mut self, other: Mean) {
+        let count = self.count + other.count;
+        let sum = self.sum.with(other.sum);
+        if self.is_incremental || other.is_incremental || sum.sum.is_infinite() {
+            let (ours, others) = (self.as_means(), other.as_means());
+            let sum = ours.scaled(self.count / count).with(others.scaled(other.count / count));
+            *self = Mean { count, sum, is_incremental: true };
+        } else {
+            *self = Mean { count, sum, is_incremental: false };
+        }
+    }
+
+    fn as_means(self) -> Sum {
+        if self.is_incremental { self.sum } else { self.sum.scaled(1.0 / self.count) }
+    }
+
+    /// As how many numbers it is passed on.
+    pub(crate) const WIDTH: usize = 4;
+
+    pub(crate) fn write(self, out: &mut Vec<f64>) {
+        out.extend([self.count, self.sum.sum, self.sum.lost, f64::from(u8::from(self.is_incremental))]);
+    }
+
+    pub(crate) fn read(numbers: &[f64]) -> Mean {
+        let sum = Sum { sum: numbers[1], lost: numbers[2] };
+        Mean { count: numbers[0], sum, is_incremental: numbers[3] != 0.0 }
     }
 
     pub(crate) fn value(self) -> f64 {

@@ -53,7 +53,7 @@ impl Evaluation<'_> {
     ) -> Result<(), Error> {
         let columns = self.scalars(arguments, steps)?;
         if let Some(check) = function.check {
-            (0..steps.count()).try_for_each(|step| check(&row(&columns, step), &self.notes))?;
+            (0..steps.count()).try_for_each(|step| check(&row(&columns, step), self.notes))?;
         }
         let (moments, is_fixed) = self.shifted(range.shift(), steps);
         let sweep = Sweep { function, columns: &columns, moments, is_fixed, steps, range_ms: range.length_ms() };

@@ -2,7 +2,8 @@
 //!
 //! [`Query::parse`] makes a plan of the text; [`Query::evaluate`] pulls series from the source, batch by batch, and each
 //! goes as a whole, all its steps at once, through the functions above it into a fold. So memory follows groups and
-//! steps wherever the expression lets it. Nothing here reads a clock or a disk: the times come with the question. Native
+//! steps wherever the expression lets it. Where the series lie elsewhere, what each holder can answer by itself is asked of
+//! those [`Below`]. Nothing here reads a clock or a disk: the times come with the question. Native
 //! histograms are not known; what needs them is refused.
 //!
 //! ```
@@ -33,6 +34,7 @@ mod limits;
 mod matching;
 mod notes;
 mod operator;
+mod part;
 mod plan;
 mod quantile;
 mod query;
@@ -45,5 +47,6 @@ mod window;
 pub use curve::{ABSENT, Curve, is_absent};
 pub use error::Error;
 pub use limits::{Limits, Usage};
+pub use part::{Below, PartAnswer, PartQuestion};
 pub use query::{Answer, Query, Question, Selection, Value};
 pub use steps::Steps;

@@ -58,6 +58,14 @@ impl Meter {
         at_most("series", usage.series, self.limits.series)
     }
 
+    /// Counts what others read.
+    pub(crate) fn adopt(&self, read: Usage) {
+        let mut usage = self.usage.get();
+        usage.series += read.series;
+        usage.samples += read.samples;
+        self.usage.set(usage);
+    }
+
     /// Counts values that stay in memory until [`Meter::release`].
     pub(crate) fn hold(&self, values: usize) -> Result<(), Error> {
         let held = self.held.get() + values as u64;

@@ -31,6 +31,12 @@ impl Notes {
         }
     }
 
+    /// Takes over what others said.
+    pub(crate) fn adopt(&self, warnings: Vec<String>, infos: Vec<String>) {
+        warnings.into_iter().for_each(|text| keep(&self.warnings, text));
+        infos.into_iter().for_each(|text| keep(&self.infos, text));
+    }
+
     /// Returns the warnings and the infos, in order.
     pub(crate) fn take(self) -> (Vec<String>, Vec<String>) {
         let sorted = |notes: RefCell<BTreeSet<String>>| notes.into_inner().into_iter().collect();

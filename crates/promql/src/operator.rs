@@ -52,6 +52,32 @@ impl Operator {
         })
     }
 
+    /// Returns how it is written between two operands.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Operator::Add => "+",
+            Operator::Subtract => "-",
+            Operator::Multiply => "*",
+            Operator::Divide => "/",
+            Operator::Modulo => "%",
+            Operator::Power => "^",
+            Operator::Atan2 => "atan2",
+            Operator::Equal => "==",
+            Operator::NotEqual => "!=",
+            Operator::Greater => ">",
+            Operator::Less => "<",
+            Operator::GreaterOrEqual => ">=",
+            Operator::LessOrEqual => "<=",
+            Operator::Least => "min_of",
+            Operator::Greatest => "max_of",
+        }
+    }
+
+    /// Tells whether it is written as a function of two scalars.
+    pub(crate) fn is_function(self) -> bool {
+        matches!(self, Operator::Least | Operator::Greatest)
+    }
+
     pub(crate) fn is_comparison(self) -> bool {
         matches!(
             self,

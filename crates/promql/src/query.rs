@@ -8,9 +8,10 @@ use firetower_model::{Labels, Matcher, Select, Series, TimeRange, Timestamp};
 use crate::build::build;
 use crate::curve::Curve;
 use crate::error::Error;
-use crate::evaluate::{Column, Evaluation};
+use crate::evaluate::{Column, Evaluation, SeriesSink};
 use crate::limits::{Limits, Meter, Usage};
 use crate::notes::Notes;
+use crate::part::Below;
 use crate::plan::{Fixed, Plan, Range, Scalar, Selector, Vector};
 use crate::steps::Steps;
 use crate::text;
@@ -18,7 +19,7 @@ use crate::text;
 /// A query that reads and whose types fit.
 #[derive(Debug)]
 pub struct Query {
-    plan: Plan,
+    pub(crate) plan: Plan,
 }
 
 /// When a query is asked, and how far it looks back.
@@ -143,28 +144,48 @@ impl Query {
         limits: &Limits,
         is_stopped: &dyn Fn() -> bool,
     ) -> Result<Answer, Error> {
-        let read = |matchers: &[Matcher], range: TimeRange, sink: crate::evaluate::SeriesSink<'_>| {
-            let failed = |source: S::Error| Error::Read { source: Box::<dyn error::Error + Send + Sync>::from(source) };
-            for batch in select.select(matchers, range).map_err(failed)? {
-                if is_stopped() {
-                    return Err(Error::Stopped);
-                }
-                batch.map_err(failed)?.into_iter().try_for_each(&mut *sink)?;
-            }
-            Ok(())
-        };
+        self.answer(select, None, question, limits, is_stopped)
+    }
+
+    /// Answers `question` as [`Query::evaluate`], where the series are with those `below`: they are asked for parts of the
+    /// query, and for series through `select` where that is not enough.
+    ///
+    /// # Errors
+    /// As [`Query::evaluate`].
+    pub fn evaluate_below<S: Select>(
+        &self,
+        select: &S,
+        below: &dyn Below,
+        question: &Question,
+        limits: &Limits,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<Answer, Error> {
+        self.answer(select, Some(below), question, limits, is_stopped)
+    }
+
+    fn answer<S: Select>(
+        &self,
+        select: &S,
+        below: Option<&dyn Below>,
+        question: &Question,
+        limits: &Limits,
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<Answer, Error> {
+        let read = reader(select, is_stopped);
+        let (meter, notes) = (Meter::new(*limits), Notes::default());
         let evaluation = Evaluation {
             read: &read,
+            below,
             whole: question.steps,
             look_back_ms: i64::try_from(question.look_back.as_millis()).unwrap_or(i64::MAX),
-            meter: Meter::new(*limits),
-            notes: Notes::default(),
+            meter: &meter,
+            notes: &notes,
             is_stopped,
         };
-        evaluation.meter.points(question.steps.count())?;
+        meter.points(question.steps.count())?;
         let value = self.value(&evaluation, question.steps)?;
-        let usage = evaluation.meter.usage();
-        let (warnings, infos) = evaluation.notes.take();
+        let usage = meter.usage();
+        let (warnings, infos) = notes.take();
         Ok(Answer { value, warnings, infos, usage })
     }
 
@@ -191,6 +212,23 @@ impl Query {
                 Value::Samples(found)
             }
         })
+    }
+}
+
+/// Returns what reads series from `select`, and gives up when it is stopped.
+pub(crate) fn reader<'a, S: Select>(
+    select: &'a S,
+    is_stopped: &'a dyn Fn() -> bool,
+) -> impl Fn(&[Matcher], TimeRange, SeriesSink<'_>) -> Result<(), Error> + 'a {
+    move |matchers, range, sink| {
+        let failed = |source: S::Error| Error::Read { source: Box::<dyn error::Error + Send + Sync>::from(source) };
+        for batch in select.select(matchers, range).map_err(failed)? {
+            if is_stopped() {
+                return Err(Error::Stopped);
+            }
+            batch.map_err(failed)?.into_iter().try_for_each(&mut *sink)?;
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use firetower_model::Timestamp;
+use firetower_model::{Moments, Timestamp};
 
 /// Evenly spaced moments, at least one; an instant is a range of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,18 @@ impl Steps {
     pub(crate) fn between(start_ms: i64, end_ms: i64, step_ms: i64) -> Steps {
         let length = end_ms.saturating_sub(start_ms).max(0);
         Steps { start_ms, step_ms, count: usize::try_from(length / step_ms).unwrap_or(usize::MAX - 1) + 1 }
+    }
+
+    /// Makes those that were asked about.
+    pub(crate) fn of(moments: Moments) -> Steps {
+        let step_ms = i64::try_from(moments.step.as_millis()).unwrap_or(i64::MAX);
+        Steps { start_ms: moments.start.as_millis(), step_ms, count: moments.count.max(1) as usize }
+    }
+
+    /// Returns them as they are asked about.
+    pub(crate) fn moments(&self) -> Moments {
+        let count = u32::try_from(self.count).unwrap_or(u32::MAX);
+        Moments { start: self.at(0), step: Duration::from_millis(self.step_ms.unsigned_abs()), count }
     }
 
     /// Returns how many there are.

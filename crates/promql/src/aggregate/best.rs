@@ -5,12 +5,12 @@ use std::collections::BinaryHeap;
 
 use firetower_model::Labels;
 
-use super::{Grouping, Groups, each_present};
+use super::{Groups, Members, each_present};
 use crate::curve::Union;
 use crate::error::Error;
 use crate::evaluate::{Evaluation, Sink};
-use crate::plan::{Scalar, Vector};
-use crate::steps::Steps;
+use crate::part::Coming;
+use crate::plan::Scalar;
 
 /// A series that was chosen at one step; the greatest is the worst, which has to go first.
 struct Chosen {
@@ -46,17 +46,17 @@ impl Evaluation<'_> {
         &self,
         count: &Scalar,
         rank: impl Fn(f64, &Labels) -> f64,
-        grouping: &Grouping,
-        of: &Vector,
-        steps: Steps,
+        members: &Members<'_>,
         sink: Sink<'_>,
     ) -> Result<(), Error> {
+        let (grouping, steps) = (members.grouping, members.steps);
         let column = self.scalar(count, steps)?;
         let counts = (0..steps.count()).map(|step| check_count(column.at(step)));
         let counts: Vec<usize> = counts.collect::<Result<_, _>>()?;
         let mut held = 0;
         let mut groups: Groups<Vec<BinaryHeap<Chosen>>> = Groups::new();
-        self.stream(of, steps, &mut |curve| {
+        self.members(members, &mut |coming| {
+            let Coming::Curve(curve) = coming else { return Err(Error::Malformed) };
             let none = || Ok((0..steps.count()).map(|_| BinaryHeap::new()).collect());
             let group = groups.of(&curve.labels, |name| grouping.keeps(name), none)?;
             for (step, value) in each_present(&curve.values) {

@@ -1,7 +1,7 @@
 //! Runs Prometheus's own `*.test` scripts from `$CONFORMANCE/promql/cases` over series in memory.
 //!
 //! Without `CONFORMANCE` there is nothing to run. Cases are left out that need what this release refuses; all others
-//! must pass, as instants and as the middle step of a range.
+//! must pass, as instants and as the middle step of a range, over all series and over a tree whose leaves have some each.
 
 #[cfg(test)]
 mod features;
@@ -11,6 +11,8 @@ mod judge;
 mod memory;
 #[cfg(test)]
 mod script;
+#[cfg(test)]
+mod tree;
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +21,7 @@ use script::Command;
 
 use crate::features::Features;
 use crate::memory::Memory;
+use crate::tree::Tree;
 
 /// How many cases there are at least that no left out feature is needed for: fewer would mean that they are not found.
 const CASES_MIN: usize = 487;
@@ -44,9 +47,18 @@ fn prometheus_scripts_pass() {
                 Command::Case(case) if features.are_needed_by(&case) => left_out += 1,
                 Command::Case(case) => {
                     run += 1;
-                    if let Err(why) = judge::run(&case, &memory) {
-                        failed.push(format!("{stem}:{} {}\n    {why}", case.line, case.query));
-                    }
+                    let mut check = |place: &str, asked: judge::Asked<'_>| {
+                        if let Err(why) = judge::run(&case, asked) {
+                            failed.push(format!("{stem}:{} {place}: {}\n    {why}", case.line, case.query));
+                        }
+                    };
+                    check("alone", &|query, question| {
+                        query.evaluate(&memory, question, &Limits::PROMETHEUS, &|| false)
+                    });
+                    let tree = Tree::of(&memory);
+                    check("in a tree", &|query, question| {
+                        query.evaluate_below(&tree, &tree, question, &Limits::PROMETHEUS, &|| false)
+                    });
                 }
             }
         }

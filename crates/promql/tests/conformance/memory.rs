@@ -9,7 +9,7 @@ use crate::script::{Load, Point};
 
 /// Series by their labels, samples by their time.
 #[derive(Default)]
-pub(crate) struct Memory(BTreeMap<Labels, BTreeMap<i64, f64>>);
+pub(crate) struct Memory(pub(crate) BTreeMap<Labels, BTreeMap<i64, f64>>);
 
 impl Memory {
     /// Takes the series that are no native histograms.
