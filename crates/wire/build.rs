@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".firetower.v1.Frame.payload")
         .bytes(".firetower.v1.FramePart.content")
         .bytes(".firetower.v1.Heartbeat.status")
+        .bytes(".firetower.v1.AnswerChunk.content")
         .emit_rerun_if_changed(false)
         .compile_fds(files)?;
     Ok(())

@@ -7,7 +7,7 @@ use firetower_api::{Common, MakeBackup, Readiness, Reload, backup, common, globa
 use firetower_daemon::{Ended, HttpMetrics, Listener, ProcessMetrics, Surroundings, Tasks, blocking, start_http};
 use firetower_model::{NodeStatus, Role};
 use firetower_relay::{
-    ExposedClock, ExposedDisk, ExposedStatus, Identity, Keeping, RelayMetrics, keep, maintain_rows, watch_disk,
+    Callers, ExposedClock, ExposedDisk, ExposedStatus, Identity, Keeping, RelayMetrics, keep, maintain_rows, watch_disk,
 };
 use firetower_store::{DataDirectory, Memory, Options, Store};
 use firetower_topology::{Node, Place, Topology, needing_restart};
@@ -82,7 +82,8 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         Ok(())
     });
     let (inbox_bytes, clock_of_keeper) = (topology.inbox.bytes, clock.clone());
-    let keeping = Keeping { identity, store: store.clone(), inbox_bytes, clock: clock_of_keeper, metrics };
+    let callers = Callers::new(metrics.clone());
+    let keeping = Keeping { identity, store: store.clone(), inbox_bytes, clock: clock_of_keeper, metrics, callers };
     tasks.start("keep rows", |cancel| async move { Ok(keep(keeping, summit, calls, cancel).await?) });
     let (rows, ticking) = (store.clone(), clock.clone());
     tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(rows, ticking, cancel).await?) });

@@ -19,7 +19,7 @@ pub struct Moments {
 }
 
 /// What is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
     /// The value of an expression that each holder of series can evaluate by itself.
     Evaluate {
@@ -64,7 +64,7 @@ pub enum Listing {
 }
 
 /// A question to one child.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Inquiry {
     /// What is asked.
     pub ask: Ask,

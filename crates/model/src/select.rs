@@ -48,6 +48,13 @@ pub struct Matcher {
     test: Test,
 }
 
+impl PartialEq for Matcher {
+    /// Compares how they are written.
+    fn eq(&self, other: &Matcher) -> bool {
+        (&self.name, &self.value, self.kind()) == (&other.name, &other.value, other.kind())
+    }
+}
+
 /// A matcher's regular expression cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("regular expression {pattern:?}")]

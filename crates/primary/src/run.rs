@@ -8,8 +8,8 @@ use firetower_api::{Common, MakeBackup, Readiness, Reload, backup, common, kept,
 use firetower_daemon::{HttpMetrics, Listener, ProcessMetrics, Surroundings, Tasks, blocking, start_http};
 use firetower_model::{Budget, KeptReport, NodeStatus, Role};
 use firetower_relay::{
-    ExposedClock, ExposedDisk, ExposedKept, ExposedStatus, Identity, Keeping, Link, OutboxLimits, Outlet, ParentEvent,
-    RelayMetrics, keep, maintain_rows, watch_disk,
+    Callers, ExposedClock, ExposedDisk, ExposedKept, ExposedStatus, Identity, Keeping, Link, OutboxLimits, Outlet,
+    ParentEvent, RelayMetrics, keep, maintain_rows, watch_disk,
 };
 use firetower_scrape::{Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, Tls, discover};
 use firetower_store::{DataDirectory, Memory, Options, Store};
@@ -140,8 +140,14 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         firetower_wire::serve(grpc, to_keeper, taken, cancel).await;
         Ok(())
     });
-    let keeping =
-        Keeping { identity, store: store.clone(), inbox_bytes: topology.inbox.bytes, clock: clock.clone(), metrics };
+    let keeping = Keeping {
+        identity,
+        store: store.clone(),
+        inbox_bytes: topology.inbox.bytes,
+        clock: clock.clone(),
+        callers: Callers::new(metrics.clone()),
+        metrics,
+    };
     tasks.start("merge", |cancel| async move { Ok(keep(keeping, tower, calls, cancel).await?) });
     for link in links {
         tasks.start("link to a global", |cancel| async move { Ok(link.run(cancel).await?) });
@@ -190,6 +196,7 @@ impl Lines {
             taken: watch::Sender::new(Default::default()).subscribe(),
             events: self.events.clone(),
             metrics: self.metrics.clone(),
+            answers: None,
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::callers::Callers;
 use crate::error::Error;
 use crate::inbound::{Inbound, SessionId};
 use crate::inbox::{Inbox, Room};
@@ -197,6 +198,8 @@ pub struct Keeping {
     pub clock: Clock,
     /// Counts.
     pub metrics: RelayMetrics,
+    /// Hears which children can be asked.
+    pub callers: Callers,
 }
 
 /// Serves the calls that come from `accepted` until `cancel`, for `parent`.
@@ -209,7 +212,7 @@ pub async fn keep<P: Parent>(
     mut accepted: mpsc::Receiver<Accepted>,
     cancel: CancellationToken,
 ) -> Result<(), Error> {
-    let Keeping { identity, store, inbox_bytes, clock, metrics } = keeping;
+    let Keeping { identity, store, inbox_bytes, clock, metrics, callers } = keeping;
     let receiver = Receiver::open(&store)?;
     let mut children = Children::default();
     receiver.children().for_each(|(child, applied)| children.note_received(child, applied));
@@ -235,11 +238,14 @@ pub async fn keep<P: Parent>(
                 let (session, cancel) = (SessionId(next_session), cancel.clone());
                 match call {
                     Accepted::Control(call) => {
-                        let (keeper, metrics) = (to_keeper.clone(), intake.metrics.clone());
-                        sessions.spawn(serve_control(call, session, keeper, metrics, cancel));
+                        let (keeper, callers, metrics) = (to_keeper.clone(), callers.clone(), intake.metrics.clone());
+                        sessions.spawn(serve_control(call, session, keeper, callers, metrics, cancel));
                     }
                     Accepted::Frames(call) => {
                         sessions.spawn(intake.clone().serve(call, session, cancel));
+                    }
+                    Accepted::Answers(call) => {
+                        sessions.spawn(callers.clone().serve(call, cancel));
                     }
                 }
             }

@@ -4,9 +4,13 @@
 //! [`keep`] receives those of the children, applies each exactly once, and acknowledges it when it is durable. What a
 //! frame means is for the role, through [`Parent`].
 //!
+//! The other way go questions: [`Callers`] asks children, and what a [`Link`] is asked goes to the [`Answers`] of its role.
+//!
 //! It joins `wire` and `store`, which do not know each other.
 
+mod answers;
 mod audit;
+mod callers;
 mod clock;
 mod disk;
 mod error;
@@ -23,7 +27,9 @@ mod outlet;
 mod pace;
 mod session;
 
+pub use answers::{Answers, Out};
 pub use audit::Audit;
+pub use callers::{Asked, Caller, Callers, Failed, Heard};
 pub use clock::ExposedClock;
 pub use disk::watch_disk;
 pub use error::Error;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_daemon::{Backoff, Clock, Connector, Random, blocking, chain};
-use firetower_model::{Assignment, Generation, KeptLabels, NodeStatus, Role, Sequence, Timestamp};
+use firetower_model::{Assignment, Generation, Inquiry, KeptLabels, NodeStatus, Role, Sequence, Timestamp};
 use firetower_wire as wire;
 use firetower_wire::{ChildControl, Features, Heartbeat, Hello, HelloReply, Opening, ParentControl};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::answers::{Answering, Answers, QUERIES_MAX};
 use crate::error::Error;
 use crate::lane::{Carries, Lane, Route};
 use crate::metrics::{RelayMetrics, peer};
@@ -81,6 +82,8 @@ pub struct Link {
     pub events: mpsc::Sender<ParentEvent>,
     /// Counts.
     pub metrics: RelayMetrics,
+    /// Answers what the parent asks; `None` if nothing can be asked here.
+    pub answers: Option<Arc<dyn Answers>>,
 }
 
 /// One open session with the parent.
@@ -176,26 +179,40 @@ impl Link {
         }
         let route = Route::new(self.parent.clone(), Arc::clone(&self.outlet), self.metrics.clone());
         let fresh = Lane::new(&route, Carries::Fresh { after }, live, has_lanes, reply.row_keys_known);
-        let opening = self.opening();
+        let (opening, (to_answer, queries)) = (self.opening(), mpsc::channel(QUERIES_MAX));
+        let answers = self.answers.clone().filter(|_| reply.features.queries);
+        let mut answering = answers
+            .map(|answers| Answering::new(self.parent.clone(), parent.clone(), answers, queries, self.metrics.clone()));
+        let answered = async {
+            match &mut answering {
+                Some(answering) => answering.run(&opening).await,
+                None => std::future::pending().await,
+            }
+        };
         let backlog = async {
             if has_backlog {
                 route.quiet().await;
-                let call = parent.backlog(opening).await?;
+                let call = parent.backlog(opening.clone()).await?;
                 let row_keys_known = route.row_keys_sent().max(reply.row_keys_known);
                 let lane = Lane::new(&route, Carries::Old { through: after }, call, has_lanes, row_keys_known);
                 lane.run(cancel).await?;
                 tracing::info!(parent = route.parent, through = after.0, "backlog is delivered");
             }
-            // The connection for old things goes with it.
+            // The connection for old things goes with it, unless there are answers.
             drop(parent);
             std::future::pending::<Result<(), Error>>().await
         };
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
-            ended = self.converse(&control, &mut heard) => return ended,
-            ended = fresh.run(cancel) => ended?,
-            ended = backlog => return ended,
+            ended = self.converse(&control, &mut heard, &to_answer) => ended,
+            ended = fresh.run(cancel) => ended,
+            ended = backlog => ended,
+            never = answered => match never {},
+        };
+        if let Some(answering) = answering {
+            answering.stop().await;
         }
+        ended?;
         self.beat(&control).await
     }
 
@@ -223,6 +240,7 @@ impl Link {
         &mut self,
         control: &wire::Sender<ChildControl>,
         heard: &mut wire::Receiver<ParentControl>,
+        to_answer: &mpsc::Sender<(u64, Arc<Inquiry>)>,
     ) -> Result<(), Error> {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -230,7 +248,7 @@ impl Link {
         loop {
             tokio::select! {
                 biased;
-                said = heard.next() => self.heard(said?).await?,
+                said = heard.next() => self.heard(said?, to_answer).await?,
                 Ok(()) = self.taken.changed() => {
                     let (generation, fingerprint) = *self.taken.borrow_and_update();
                     say(control, ChildControl::AssignmentTaken { generation, fingerprint }).await?;
@@ -247,7 +265,11 @@ impl Link {
         say(control, ChildControl::Heartbeat(Box::new(Heartbeat { status, highest_sequence, at, claim }))).await
     }
 
-    async fn heard(&self, said: Option<ParentControl>) -> Result<(), Error> {
+    async fn heard(
+        &self,
+        said: Option<ParentControl>,
+        to_answer: &mpsc::Sender<(u64, Arc<Inquiry>)>,
+    ) -> Result<(), Error> {
         match said {
             None => return Err(Error::Ended { call: "control" }),
             Some(ParentControl::Refused(refusal)) => return Err(Error::refused(&self.parent, refusal)),
@@ -256,6 +278,12 @@ impl Link {
             }
             Some(ParentControl::ClockReading { sent, at }) => self.clock.follow(sent, at),
             Some(ParentControl::KeptLabels(labels)) => self.tell(ParentEvent::KeptLabels(labels)).await,
+            Some(ParentControl::Query { id, inquiry }) => {
+                // Without a word the parent takes it for hung.
+                if to_answer.try_send((id, inquiry)).is_err() {
+                    self.metrics.dropped_queries.get_or_create(&peer(&self.parent)).inc();
+                }
+            }
             Some(ParentControl::HelloReply(_) | ParentControl::Credit { .. }) => {}
         }
         Ok(())
@@ -277,12 +305,16 @@ impl Link {
             highest_sequence: self.outlet.last_sequence(),
             row_keys: self.outlet.store().row_key_count(),
             settled_through: self.outlet.settled_through(&self.parent),
-            features: Features::OURS,
+            features: self.features(),
         }
     }
 
     fn opening(&self) -> Opening {
         let incarnation = self.outlet.store().incarnation();
-        Opening { node: self.identity.node.clone(), incarnation, features: Features::OURS }
+        Opening { node: self.identity.node.clone(), incarnation, features: self.features() }
+    }
+
+    fn features(&self) -> Features {
+        Features { queries: self.answers.is_some(), ..Features::OURS }
     }
 }

@@ -25,6 +25,37 @@ pub struct RefusalLabels {
     pub reason: &'static str,
 }
 
+/// Which way a query went, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct QueryLabels {
+    /// `sent` to a child, or `received` from a parent.
+    pub direction: &'static str,
+    /// The child's or the parent's name in the topology file.
+    pub peer: String,
+    /// The word for how it ended.
+    pub outcome: &'static str,
+}
+
+/// How a query ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Answered,
+    Failed,
+    Hung,
+    Cancelled,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Answered => "answered",
+            Outcome::Failed => "failed",
+            Outcome::Hung => "hung",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// What the relay counts, in both directions.
 #[derive(Clone, Default)]
 pub struct RelayMetrics {
@@ -58,6 +89,14 @@ pub struct RelayMetrics {
     pub applied_samples: Family<Peer, Counter>,
     /// Calls refused, in either direction.
     pub refusals: Family<RefusalLabels, Counter>,
+    /// Queries that have ended, in either direction.
+    pub queries: Family<QueryLabels, Counter>,
+    /// Queries of a parent dropped, since there was no room to look at them.
+    pub dropped_queries: Family<Peer, Counter>,
+    /// Parts of answers that came when nobody waited for them any more.
+    pub late_chunks: Family<Peer, Counter>,
+    /// Calls for answers cut off, since the child sent more than it was granted.
+    pub unruly_answers: Family<Peer, Counter>,
     /// Times that a child waited two seconds for room for a frame.
     pub room_waits: Family<Peer, Counter>,
     /// Children that were told to come again since there is no room for more.
@@ -88,6 +127,9 @@ impl RelayMetrics {
         add("room_waits", "Times that a child waited two seconds for room for a frame", &metrics.room_waits);
         add("early_windows", "Frames of windows kept until it is their time by this clock", &metrics.early_windows);
         add("refused_windows", "Frames of windows refused, since they are over a day ahead", &metrics.refused_windows);
+        add("dropped_queries", "Queries of a parent that there was no room to look at", &metrics.dropped_queries);
+        add("late_chunks", "Parts of a child's answers that nobody waited for any more", &metrics.late_chunks);
+        add("unruly_answers", "Calls for answers cut off for more than was granted", &metrics.unruly_answers);
         add("applied_samples", "Raw samples in applied frames", &metrics.applied_samples);
         let help = "Streams of frames refused, since their node had not said hello";
         registry.register("firetower_relay_refused_streams", help, metrics.refused_streams.clone());
@@ -101,7 +143,24 @@ impl RelayMetrics {
         registry.register("firetower_relay_inbox_bytes", "Room that frames have that are received or applied", held);
         let help = "Calls that were refused to a child (sent) or by a parent (received)";
         registry.register("firetower_relay_refusals", help, metrics.refusals.clone());
+        let help = "Queries to a child (sent) and of a parent (received), by how they ended";
+        registry.register("firetower_relay_queries", help, metrics.queries.clone());
         metrics
+    }
+
+    /// Counts a query to a child.
+    pub(crate) fn asked(&self, child: &str, outcome: Outcome) {
+        self.query("sent", child, outcome);
+    }
+
+    /// Counts a query of a parent.
+    pub(crate) fn answered(&self, parent: &str, outcome: Outcome) {
+        self.query("received", parent, outcome);
+    }
+
+    fn query(&self, direction: &'static str, peer: &str, outcome: Outcome) {
+        let labels = QueryLabels { direction, peer: peer.to_owned(), outcome: outcome.as_str() };
+        self.queries.get_or_create(&labels).inc();
     }
 
     /// Counts a refusal sent to a child.

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::callers::Callers;
 use crate::error::Error;
 use crate::inbound::{Inbound, SessionId};
 use crate::metrics::RelayMetrics;
@@ -25,6 +26,7 @@ pub(crate) async fn serve_control(
     mut call: ControlSession,
     session: SessionId,
     keeper: mpsc::Sender<Inbound>,
+    callers: Callers,
     metrics: RelayMetrics,
     cancel: CancellationToken,
 ) {
@@ -32,7 +34,7 @@ pub(crate) async fn serve_control(
     let ended = tokio::select! {
         biased;
         () = cancel.cancelled() => Ok(()),
-        ended = control(&mut call, session, &keeper, &metrics) => ended,
+        ended = control(&mut call, session, &keeper, &callers, &metrics) => ended,
     };
     let _ = keeper.send(Inbound::Gone { session }).await;
     if let Err(error) = ended {
@@ -44,6 +46,7 @@ async fn control(
     call: &mut ControlSession,
     session: SessionId,
     keeper: &mpsc::Sender<Inbound>,
+    callers: &Callers,
     metrics: &RelayMetrics,
 ) -> Result<(), Error> {
     let first = timeout(FIRST_LIMIT, call.receiver.next()).await;
@@ -54,13 +57,15 @@ async fn control(
     }
     let (out, mut to_send) = mpsc::channel(OUT_MAX);
     let (answer, answered) = oneshot::channel();
+    let greeted = (hello.clone(), out.clone());
     hand(keeper, Inbound::Hello { session, hello, answer, out }).await?;
     let answer = answered.await.map_err(|_| Error::Ended { call: "control" })?;
-    let is_refused = matches!(answer, ParentControl::Refused(_));
-    say(&call.sender, answer).await?;
-    if is_refused {
-        return Ok(());
+    if matches!(answer, ParentControl::Refused(_)) {
+        return say(&call.sender, answer).await;
     }
+    let (hello, out) = greeted;
+    let here = callers.let_in(session, &hello, out);
+    say(&call.sender, answer).await?;
     loop {
         tokio::select! {
             biased;
@@ -69,6 +74,7 @@ async fn control(
                 None => return Ok(()),
                 Some(ChildControl::Hello(_)) => {}
                 Some(ChildControl::Heartbeat(heartbeat)) => {
+                    here.heard(&heartbeat.status);
                     let Heartbeat { status, highest_sequence: highest, at, claim } = *heartbeat;
                     let status = Box::new(status);
                     hand(keeper, Inbound::Heartbeat { session, status, highest, at, claim }).await?;

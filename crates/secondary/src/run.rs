@@ -165,6 +165,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         taken,
         events: events.clone(),
         metrics: relay_metrics.clone(),
+        answers: None,
     };
     let links: Vec<Link> = datacenter.primaries.iter().zip(followers).map(link).collect();
     set_clock(&clock, &links, &store).await?;

@@ -4,6 +4,7 @@ pub(crate) mod column;
 mod health;
 pub(crate) mod kept;
 pub(crate) mod labels;
+pub(crate) mod piece;
 mod rows;
 pub(crate) mod screen;
 pub(crate) mod status;
@@ -55,7 +56,7 @@ pub fn encode_frame(body: &Body) -> Result<Vec<u8>, Error> {
         Body::Unknown => return Ok(Vec::new()),
     };
     within("frame", message.len(), FRAME_BYTES_MAX)?;
-    zstd::bulk::compress(&message, COMPRESSION_LEVEL).map_err(|source| Error::Compress { source })
+    zstd::bulk::compress(&message, COMPRESSION_LEVEL).map_err(|source| Error::Compress { what: "frame", source })
 }
 
 /// Reads what [`encode_frame`] returned, of this release or a neighbouring one.
@@ -68,10 +69,10 @@ pub fn encode_frame(body: &Body) -> Result<Vec<u8>, Error> {
 /// [`FRAME_BYTES_MAX`], whatever the bytes.
 pub fn decode_frame(sequence: Sequence, weight: u64, kind: u32, payload: &[u8]) -> Result<Frame, Error> {
     let body = match kind {
-        KIND_ROWS => Body::Rows(rows::decode(&inflate(payload)?)?),
-        KIND_HEALTH => Body::Health(health::decode(&inflate(payload)?)?),
-        KIND_TOMBSTONE => decode_tombstone(&inflate(payload)?)?,
-        KIND_KEPT => Body::Kept(kept::decode(&inflate(payload)?)?),
+        KIND_ROWS => Body::Rows(rows::decode(&inflate("frame", payload)?)?),
+        KIND_HEALTH => Body::Health(health::decode(&inflate("frame", payload)?)?),
+        KIND_TOMBSTONE => decode_tombstone(&inflate("frame", payload)?)?,
+        KIND_KEPT => Body::Kept(kept::decode(&inflate("frame", payload)?)?),
         _ => Body::Unknown,
     };
     Ok(Frame { sequence, weight, body })
@@ -83,13 +84,14 @@ pub fn inflated_bytes(start: &[u8]) -> usize {
     said.map_or(FRAME_BYTES_MAX, |said| usize::try_from(said).map_or(FRAME_BYTES_MAX, |said| said.min(FRAME_BYTES_MAX)))
 }
 
-fn inflate(payload: &[u8]) -> Result<Vec<u8>, Error> {
-    let inflate_error = |source| Error::Inflate { source };
+/// Returns what was compressed, at most [`FRAME_BYTES_MAX`].
+fn inflate(what: &'static str, payload: &[u8]) -> Result<Vec<u8>, Error> {
+    let inflate_error = |source| Error::Inflate { what, source };
     let mut decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(inflate_error)?;
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(inflate_error)?;
     let mut message = Vec::new();
     decoder.take(FRAME_BYTES_MAX as u64 + 1).read_to_end(&mut message).map_err(inflate_error)?;
-    within("frame", message.len(), FRAME_BYTES_MAX)?;
+    within(what, message.len(), FRAME_BYTES_MAX)?;
     Ok(message)
 }
 

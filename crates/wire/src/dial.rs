@@ -14,7 +14,7 @@ use tower::{Service, service_fn};
 
 use crate::error::Error;
 use crate::limits::MESSAGE_BYTES_MAX;
-use crate::message::{ChildControl, FrameDown, FrameUp, Hello, Message, Opening, ParentControl};
+use crate::message::{AnswerDown, AnswerUp, ChildControl, FrameDown, FrameUp, Hello, Message, Opening, ParentControl};
 use crate::proto::tree_client::TreeClient;
 use crate::session::{QUEUE_MESSAGES_MAX, Receiver, Sender};
 
@@ -94,6 +94,15 @@ impl Parent {
     pub async fn backlog(&self, opening: Opening) -> Result<(Sender<FrameUp>, Receiver<FrameDown>), Error> {
         let mut client = self.old.clone();
         self.open(FrameUp::Opening(opening), async |up| client.backlog(up).await).await
+    }
+
+    /// Opens `Answer` for answers to the queries that come on `Control`.
+    ///
+    /// # Errors
+    /// If the parent does not take the call in time.
+    pub async fn answers(&self, opening: Opening) -> Result<(Sender<AnswerUp>, Receiver<AnswerDown>), Error> {
+        let mut client = self.old.clone();
+        self.open(AnswerUp::Opening(opening), async |up| client.answer(up).await).await
     }
 
     async fn open<U: Message, D: Message>(

@@ -55,8 +55,10 @@ pub enum Error {
         source: prost::DecodeError,
     },
     /// A payload that is not zstd, or is cut short.
-    #[error("inflate frame")]
+    #[error("inflate {what}")]
     Inflate {
+        /// What it should be.
+        what: &'static str,
         /// What zstd said.
         source: io::Error,
     },
@@ -67,8 +69,10 @@ pub enum Error {
         source: snap::Error,
     },
     /// zstd failed.
-    #[error("compress frame")]
+    #[error("compress {what}")]
     Compress {
+        /// What was to be compressed.
+        what: &'static str,
         /// What it said.
         source: io::Error,
     },

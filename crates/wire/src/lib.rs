@@ -28,14 +28,16 @@ mod session;
 mod written;
 
 pub use codec::kept::{decode as decode_kept, encode as encode_kept};
+pub use codec::piece::{decode as decode_pieces, encode as encode_piece, encode_ending};
 pub use codec::{decode_frame, encode_frame, inflated_bytes, kind};
 pub use dial::{DialOptions, Parent};
 pub use error::Error;
 pub use message::{
-    ChildControl, Features, FrameDown, FrameHead, FramePart, FrameUp, Heartbeat, Hello, HelloReply, Opening,
-    ParentControl, Refusal, RefusalReason, RowKeys, SealedFrame, decode_assignment, encode_assignment,
+    AnswerDown, AnswerUp, ChildControl, Features, FrameDown, FrameHead, FramePart, FrameUp, Heartbeat, Hello,
+    HelloReply, Opening, ParentControl, Refusal, RefusalReason, RowKeys, SealedFrame, check_inquiry, decode_assignment,
+    encode_assignment,
 };
 pub use prost::bytes::Bytes;
-pub use serve::{Accepted, CallMetrics, ControlSession, FrameSession, Lane, serve};
+pub use serve::{Accepted, AnswerSession, CallMetrics, ControlSession, FrameSession, Lane, serve};
 pub use session::{Receiver, Sender};
 pub use written::{SeriesReader, WriteCounts, WriteLimits, WriteRequest, WrittenSeries};

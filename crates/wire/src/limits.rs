@@ -44,7 +44,29 @@ pub const STATUS_BYTES_MAX: usize = 1 << 20;
 pub const STATUS_NODES_MAX: usize = 1 << 12;
 /// Tiers in the status of one heartbeat.
 pub const STATUS_DEPTH_MAX: usize = 8;
-/// Milliseconds from the unix epoch to a window, either way; so that arithmetic on it cannot overflow.
+/// Bytes of all that a parent asks at once.
+pub const INQUIRY_BYTES_MAX: usize = 4 << 20;
+/// Bytes of the text of a query.
+pub const QUERY_BYTES_MAX: usize = 64 << 10;
+/// Moments at which a query is evaluated.
+pub const MOMENTS_MAX: usize = 1 << 16;
+/// Selectors of one query, and matchers in all of them.
+pub const SELECTORS_MAX: usize = 1 << 8;
+/// See [`SELECTORS_MAX`].
+pub const MATCHERS_MAX: usize = 1 << 10;
+/// Targets that one query, or the pieces of one message, name as moved.
+pub const MOVED_MAX: usize = 1 << 17;
+/// Bytes of an answer's piece when inflated.
+pub const PIECE_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Series, groups, label sets, or metrics of one piece.
+pub const PIECE_ENTRIES_MAX: usize = 1 << 16;
+/// Bytes of content in one chunk of an answer.
+pub const CHUNK_BYTES_MAX: usize = PART_BYTES_MAX;
+/// Bytes of content that a child may send of an answer before it is granted more.
+pub const ANSWER_CREDIT_BYTES: u64 = 256 << 10;
+/// Sentences of one kind at the end of an answer. A sender leaves out those after.
+pub const NOTES_MAX: usize = 1 << 8;
+/// Milliseconds from the unix epoch to a window, or to a moment of a query, either way; so that arithmetic on it cannot overflow.
 pub const WINDOW_TIME_MS_MAX: i64 = 1 << 53;
 
 /// Tells whether `size` of `what` is at most `max`.

@@ -1,19 +1,25 @@
 //! What is said in the calls, in the words of the tree.
 
+mod answers;
 mod control;
 mod frames;
+mod inquiry;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_model::{
-    Assignment, Claim, Generation, Incarnation, KeptLabels, Labels, NodeStatus, Role, RowId, Sequence, Timestamp,
+    Assignment, Claim, Generation, Incarnation, Inquiry, KeptLabels, Labels, NodeStatus, Role, RowId, Sequence,
+    Timestamp,
 };
 use prost::bytes::Bytes;
 
 use crate::error::Error;
 
+pub use answers::{AnswerDown, AnswerUp};
 pub use control::{decode_assignment, encode_assignment};
+pub use inquiry::check_inquiry;
 
 /// What a child says on `Control`; [`ChildControl::Hello`] first.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +59,13 @@ pub enum ParentControl {
     Credit {
         /// How many.
         bytes: u64,
+    },
+    /// What it wants to know; the answer goes up on `Answer`.
+    Query {
+        /// Numbers the answer; never used again.
+        id: u64,
+        /// What is asked.
+        inquiry: Arc<Inquiry>,
     },
 }
 
@@ -95,11 +108,13 @@ pub enum FrameDown {
 pub struct Features {
     /// Frames in parts, credit, and old frames on `Backlog`.
     pub lanes: bool,
+    /// Queries on `Control`, and `Answer`.
+    pub queries: bool,
 }
 
 impl Features {
     /// Those of this release.
-    pub const OURS: Features = Features { lanes: true };
+    pub const OURS: Features = Features { lanes: true, queries: true };
 }
 
 /// A child says who it is.
@@ -214,7 +229,7 @@ impl RefusalReason {
     }
 }
 
-/// Whose stream of frames this is.
+/// Whose stream this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
     /// Name in the topology file.
@@ -287,7 +302,7 @@ pub struct SealedFrame {
 
 /// A message of one direction of one call.
 ///
-/// Implemented by the four enums of this module, and by nothing else.
+/// Implemented by the six enums of this module, and by nothing else.
 pub trait Message: Sized + Send + 'static {
     /// Its protobuf.
     #[doc(hidden)]

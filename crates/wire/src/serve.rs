@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::MESSAGE_BYTES_MAX;
-use crate::message::{ChildControl, FrameDown, FrameUp, ParentControl};
+use crate::message::{AnswerDown, AnswerUp, ChildControl, FrameDown, FrameUp, ParentControl};
 use crate::proto::tree_server::TreeServer;
 use crate::serve::calls::Calls;
 use crate::session::{Receiver, Sender};
@@ -68,6 +68,8 @@ pub enum Accepted {
     Control(ControlSession),
     /// `Live` or `Backlog`.
     Frames(FrameSession),
+    /// `Answer`.
+    Answers(AnswerSession),
 }
 
 /// An open `Control` call. The child's first message, still to be read, is its hello.
@@ -92,6 +94,17 @@ pub struct FrameSession {
     pub sender: Sender<FrameDown>,
     /// From the child.
     pub receiver: Receiver<FrameUp>,
+}
+
+/// An open `Answer` call. The child's first message, still to be read, is its opening.
+#[derive(Debug)]
+pub struct AnswerSession {
+    /// Who called.
+    pub peer: Peer,
+    /// To the child.
+    pub sender: Sender<AnswerDown>,
+    /// From the child.
+    pub receiver: Receiver<AnswerUp>,
 }
 
 /// Takes connections from `listener` and hands every call over to `accepted`, until `cancel`.

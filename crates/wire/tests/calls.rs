@@ -3,18 +3,20 @@
 // A test may panic; the configured exception does not reach its own helpers outside of `#[test]`.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_daemon::{Connector, Listener};
 use firetower_model::{
-    Account, Assignment, Body, Claim, Coverage, DropReason, DroppedLabel, Generation, HealthCounts, Incarnation,
-    KeptLabels, Labels, NodeStatus, Role, RowId, Sequence, Target, Timestamp, Tombstone, Watermark,
+    Account, Ask, AskError, Assignment, Body, Claim, Coverage, DropReason, DroppedLabel, Generation, HealthCounts,
+    Incarnation, Inquiry, KeptLabels, Labels, Listing, Matcher, Moments, NodeStatus, Role, RowId, Sequence, Target,
+    TimeRange, Timestamp, Tombstone, Watermark,
 };
 use firetower_wire::limits::PART_BYTES_MAX;
 use firetower_wire::{
-    Accepted, CallMetrics, ChildControl, ControlSession, DialOptions, Error, Features, FrameDown, FrameHead, FramePart,
-    FrameSession, FrameUp, Heartbeat, Hello, HelloReply, Lane, Opening, Parent, ParentControl, Refusal, RefusalReason,
-    RowKeys, SealedFrame, decode_frame, encode_frame, kind, serve,
+    Accepted, AnswerDown, AnswerSession, AnswerUp, CallMetrics, ChildControl, ControlSession, DialOptions, Error,
+    Features, FrameDown, FrameHead, FramePart, FrameSession, FrameUp, Heartbeat, Hello, HelloReply, Lane, Opening,
+    Parent, ParentControl, Refusal, RefusalReason, RowKeys, SealedFrame, decode_frame, encode_frame, kind, serve,
 };
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -72,14 +74,21 @@ impl Server {
     async fn next_control(&mut self) -> ControlSession {
         match timeout(LIMIT, self.accepted.recv()).await.unwrap().unwrap() {
             Accepted::Control(session) => session,
-            Accepted::Frames(session) => panic!("{session:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
     async fn next_frames(&mut self) -> FrameSession {
         match timeout(LIMIT, self.accepted.recv()).await.unwrap().unwrap() {
             Accepted::Frames(session) => session,
-            Accepted::Control(session) => panic!("{session:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn next_answers(&mut self) -> AnswerSession {
+        match timeout(LIMIT, self.accepted.recv()).await.unwrap().unwrap() {
+            Accepted::Answers(session) => session,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -145,6 +154,34 @@ fn kept() -> KeptLabels {
     [dropped("id", AT), dropped("pod", DroppedLabel::UNDECIDED)].into_iter().collect()
 }
 
+fn query(ask: Ask, moved: Vec<u64>) -> ParentControl {
+    let inquiry = Inquiry { ask, moved, within: Duration::from_millis(1_500) };
+    ParentControl::Query { id: 7, inquiry: Arc::new(inquiry) }
+}
+
+/// A query of each kind.
+fn queries() -> Vec<ParentControl> {
+    let matchers = vec![
+        Matcher::equal("job", "node"),
+        Matcher::not_equal("é", ""),
+        Matcher::regex("zone", "a.*").unwrap(),
+        Matcher::not_regex("zone", "b|c").unwrap(),
+    ];
+    let range = TimeRange { start: AT, end: AT + Duration::from_secs(60) };
+    let whole = Moments { start: AT, step: Duration::from_secs(15), count: 240 };
+    let moments = Moments { start: AT, step: Duration::ZERO, count: 1 };
+    let look_back = Duration::from_secs(300);
+    let listed = |what| Ask::Labels { what, selected: vec![matchers.clone(), Vec::new()], range };
+    vec![
+        query(Ask::Evaluate { text: "sum(up)".into(), whole, moments, look_back }, vec![u64::MAX, 0]),
+        query(Ask::Samples { matchers: matchers.clone(), range: TimeRange::ALL }, Vec::new()),
+        query(listed(Listing::Series), Vec::new()),
+        query(listed(Listing::Names), Vec::new()),
+        query(listed(Listing::Values("job".into())), Vec::new()),
+        query(Ask::Kinds, Vec::new()),
+    ]
+}
+
 fn heartbeat() -> Box<Heartbeat> {
     let status = NodeStatus {
         node: "dub-s0".into(),
@@ -187,7 +224,10 @@ async fn a_child_is_taken_on_and_gets_its_targets() {
         ParentControl::Assignment(assignment()),
         ParentControl::KeptLabels(kept()),
         ParentControl::Credit { bytes: 1 << 20 },
-    ] {
+    ]
+    .into_iter()
+    .chain(queries())
+    {
         session.sender.send(said.clone()).await.unwrap();
         assert_eq!(down.next().await.unwrap(), Some(said));
     }
@@ -252,6 +292,69 @@ async fn frames_go_up_as_they_are_and_acknowledgements_come_down() {
         }
     }
     server.stop().await;
+}
+
+#[tokio::test]
+async fn answers_go_up_in_chunks_and_credit_comes_down() {
+    let mut server = Server::start().await;
+    let (up, mut down) = server.dial().await.answers(opening()).await.unwrap();
+    let mut session = server.next_answers().await;
+    let chunk =
+        |bytes, is_last, ends_piece| AnswerUp::Chunk { id: 7, content: vec![1; bytes].into(), is_last, ends_piece };
+    let failed = |error| AnswerUp::Failed { id: 8, error };
+    assert_eq!(session.receiver.next().await.unwrap(), Some(AnswerUp::Opening(opening())));
+    for said in [
+        chunk(0, false, false),
+        chunk(PART_BYTES_MAX, false, true),
+        chunk(1, true, true),
+        failed(AskError::Execution { reason: "é".into() }),
+        failed(AskError::Unavailable { reason: "busy".into() }),
+    ] {
+        up.send(said.clone()).await.unwrap();
+        assert_eq!(session.receiver.next().await.unwrap(), Some(said));
+    }
+    let error = up.send(chunk(PART_BYTES_MAX + 1, false, false)).await.unwrap_err();
+    assert!(matches!(error, Error::TooLarge { what: "chunk of an answer", .. }), "{error}");
+    for said in [
+        AnswerDown::Credit { id: 7, bytes: 65_536 },
+        AnswerDown::Cancel { id: 7 },
+        AnswerDown::Refused(Refusal::new(RefusalReason::Busy, "é")),
+    ] {
+        session.sender.send(said.clone()).await.unwrap();
+        assert_eq!(down.next().await.unwrap(), Some(said));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_query_that_breaks_a_limit_is_refused_at_the_sender() {
+    let mut server = Server::start().await;
+    let (_up, _down) = server.dial().await.control(hello()).await.unwrap();
+    let session = server.next_control().await;
+    let check = async |ask: Ask, moved: usize, expected: &str| {
+        let error = session.sender.send(query(ask, vec![0; moved])).await.unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    };
+    let matchers = |count| vec![Matcher::equal("a", ""); count];
+    let samples = |count| Ask::Samples { matchers: matchers(count), range: TimeRange::ALL };
+    check(samples(1_025), 0, "matchers of size 1025").await;
+    let selected = vec![matchers(4); 257];
+    check(Ask::Labels { what: Listing::Names, selected, range: TimeRange::ALL }, 0, "selectors of size 257").await;
+    let selected = vec![matchers(1_000); 2];
+    check(Ask::Labels { what: Listing::Names, selected, range: TimeRange::ALL }, 0, "matchers of size 2000").await;
+    let matchers = vec![Matcher::equal("a", "x".repeat(65_536)); 64];
+    check(Ask::Samples { matchers, range: TimeRange::ALL }, 0, "query of size 41").await;
+    check(Ask::Kinds, (1 << 17) + 1, "moved targets of size 131073").await;
+    let evaluate = |text: &str, step, count| {
+        let moments = Moments { start: AT, step, count };
+        Ask::Evaluate { text: text.into(), whole: moments, moments, look_back: Duration::ZERO }
+    };
+    let second = Duration::from_secs(1);
+    check(evaluate(&"a".repeat(65_537), second, 1), 0, "query of size 65537").await;
+    check(evaluate("up", second, 0), 0, "moments must be at least one").await;
+    check(evaluate("up", Duration::ZERO, 2), 0, "moments must be apart").await;
+    check(evaluate("up", second, 65_537), 0, "moments of size 65537").await;
+    check(evaluate("up", Duration::MAX, 2), 0, "moments must not be too far away").await;
 }
 
 #[tokio::test]

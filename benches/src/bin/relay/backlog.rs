@@ -255,6 +255,7 @@ fn link(below: &Below, proxy: &Proxy, clock: &Clock, cancel: &CancellationToken)
         taken: taken.subscribe(),
         events,
         metrics: RelayMetrics::default(),
+        answers: None,
     };
     // Does at once what it is told: so a command's way there and back is what is measured.
     let cancel = cancel.clone();

@@ -10,7 +10,7 @@ use clap::Args;
 use firetower_benches::now_ms;
 use firetower_daemon::{Clock, Listener};
 use firetower_model::{Assignment, Generation, HealthReport, KeptLabels, Role, Timestamp, WindowRows};
-use firetower_relay::{Children, Error, Identity, Keeping, Orders, Parent, RelayMetrics, keep};
+use firetower_relay::{Callers, Children, Error, Identity, Keeping, Orders, Parent, RelayMetrics, keep};
 use firetower_store::{Batch, Options as StoreOptions, Store};
 use firetower_wire::{Hello, Refusal};
 use tokio::sync::mpsc;
@@ -56,7 +56,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let identity =
         Identity { node: "parent".into(), role: Role::Primary, region: String::new(), datacenter: "dub".into() };
     let metrics = RelayMetrics::default();
-    let keeping = Keeping { identity, store, inbox_bytes: options.inbox_bytes, clock, metrics };
+    let callers = Callers::new(metrics.clone());
+    let keeping = Keeping { identity, store, inbox_bytes: options.inbox_bytes, clock, metrics, callers };
     let serving = firetower_wire::serve(listener, to_keeper, firetower_wire::CallMetrics::default(), cancel.clone());
     let (_, kept) = tokio::join!(serving, keep(keeping, witness, calls, cancel));
     Ok(kept?)

@@ -11,10 +11,12 @@ use firetower_model::{
     Revision, Role, RowId, Sequence, Timestamp, Watermark, Window, WindowRows,
 };
 use firetower_relay::{
-    Children, Error, Identity, Keeping, Link, Orders, OutboxLimits, Outlet, Parent, RelayMetrics, keep,
+    Answers, Callers, Children, Error, Identity, Keeping, Link, Orders, OutboxLimits, Outlet, Parent, RelayMetrics,
+    keep,
 };
 use firetower_store::{Batch, Options, Store};
 use firetower_wire::{Features, Hello, Refusal};
+use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -125,7 +127,7 @@ pub(crate) fn window_rows(at: Timestamp, rows: Vec<(RowId, Cross)>) -> Body {
     })
 }
 
-fn status() -> NodeStatus {
+pub(crate) fn status() -> NodeStatus {
     NodeStatus::silent("s0", Role::Secondary, "eu", "dub", "")
 }
 
@@ -133,6 +135,7 @@ fn status() -> NodeStatus {
 pub(crate) struct Above {
     pub(crate) address: String,
     pub(crate) metrics: RelayMetrics,
+    pub(crate) callers: Callers,
     pub(crate) registry: Registry,
     cancel: CancellationToken,
     keeping: JoinHandle<Result<(), Error>>,
@@ -157,12 +160,27 @@ pub(crate) fn start_parent_at(listener: Listener, store: Store, applied: Applied
     let recorder = Recorder { store: store.clone(), applied };
     let mut registry = Registry::default();
     let (identity, metrics) = (identity("p0", Role::Primary), RelayMetrics::register(&mut registry));
-    let keeping = Keeping { identity, store, inbox_bytes, clock: Clock::system(), metrics: metrics.clone() };
+    let callers = Callers::new(metrics.clone());
+    let (asking, clock) = (callers.clone(), Clock::system());
+    let keeping = Keeping { identity, store, inbox_bytes, clock, metrics: metrics.clone(), callers };
     let keeping = tokio::spawn(keep(keeping, recorder, calls, cancel.clone()));
-    Above { address, metrics, registry, cancel, keeping, serving }
+    Above { address, metrics, callers: asking, registry, cancel, keeping, serving }
 }
 
 impl Above {
+    pub(crate) fn exposed(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).unwrap();
+        text
+    }
+
+    pub(crate) fn check_counted(&self, series: &str) {
+        let text = self.exposed();
+        let line = text.lines().find(|line| line.starts_with(&format!("firetower_relay_{series} ")));
+        let value = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        assert!(value.is_some_and(|value| value > 0.0), "{series}: {line:?} in {text}");
+    }
+
     pub(crate) async fn stop(self) {
         self.cancel.cancel();
         self.keeping.await.unwrap().unwrap();
@@ -210,6 +228,16 @@ impl Below {
         address: String,
         cancel: CancellationToken,
     ) -> impl Future<Output = Result<(), Error>> + use<> {
+        self.link_answering(address, None, cancel)
+    }
+
+    /// The same, with what answers the parent's queries.
+    pub(crate) fn link_answering(
+        &self,
+        address: String,
+        answers: Option<Arc<dyn Answers>>,
+        cancel: CancellationToken,
+    ) -> impl Future<Output = Result<(), Error>> + use<> {
         let (events, mut wishes) = mpsc::channel(4);
         let (status, taken) = (watch::Sender::new(status()), watch::Sender::new(Default::default()));
         let link = Link {
@@ -224,6 +252,7 @@ impl Below {
             taken: taken.subscribe(),
             events,
             metrics: RelayMetrics::default(),
+            answers,
         };
         async move {
             let nobody = async { while wishes.recv().await.is_some() {} };

@@ -9,7 +9,6 @@ use firetower_wire::{
     DialOptions, Features, FrameDown, FrameUp, Opening, ParentControl, Receiver, Refusal, RefusalReason, RowKeys,
     SealedFrame, Sender, encode_frame, kind, limits,
 };
-use prometheus_client::encoding::text::encode;
 use tokio::time::timeout;
 
 use crate::common::{Above, Applied, LIFE, hello, open, start_parent, window_rows};
@@ -28,19 +27,6 @@ impl Above {
             std::mem::forget((up, down));
         }
         parent.live(Opening { node: node.into(), incarnation: LIFE, features: Features::default() }).await.unwrap()
-    }
-
-    fn exposed(&self) -> String {
-        let mut text = String::new();
-        encode(&mut text, &self.registry).unwrap();
-        text
-    }
-
-    fn check_counted(&self, series: &str) {
-        let text = self.exposed();
-        let line = text.lines().find(|line| line.starts_with(&format!("firetower_relay_{series} ")));
-        let value = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-        assert!(value.is_some_and(|value| value > 0.0), "{series}: {line:?} in {text}");
     }
 }
 

@@ -9,7 +9,10 @@ use tonic_prost::ProstCodec;
 
 use crate::codec::walk::for_each;
 use crate::error::Error;
-use crate::limits::{DROPPED_LABELS_MAX, ROW_KEYS_MAX, TARGETS_MAX, TEXTS_MAX, within};
+use crate::limits::{
+    DROPPED_LABELS_MAX, MATCHERS_MAX, NOTES_MAX, PIECE_ENTRIES_MAX, ROW_KEYS_MAX, SELECTORS_MAX, STATUS_NODES_MAX,
+    TARGETS_MAX, TEXTS_MAX, within,
+};
 use crate::proto;
 
 /// A message with limits on how often its fields may be there.
@@ -43,6 +46,9 @@ impl Screened for proto::ParentControl {
         ("targets", &[3, 4], TARGETS_MAX),
         ("labels of targets", &[3, 4, 2], TEXTS_MAX),
         ("dropped labels", &[12, 1], DROPPED_LABELS_MAX),
+        ("matchers", &[11, 5, 1], MATCHERS_MAX),
+        ("selectors", &[11, 6, 3], SELECTORS_MAX),
+        ("matchers", &[11, 6, 3, 1], MATCHERS_MAX),
     ];
 }
 
@@ -61,6 +67,26 @@ impl Screened for proto::AnswerUp {
 
 impl Screened for proto::AnswerDown {
     const LIMITS: &'static [(&'static str, &'static [u32], usize)] = &[];
+}
+
+impl Screened for proto::AnswerPiece {
+    const LIMITS: &'static [(&'static str, &'static [u32], usize)] = &[
+        ("curves", &[1], PIECE_ENTRIES_MAX),
+        ("labels of curves", &[1, 1], TEXTS_MAX),
+        ("groups", &[2], PIECE_ENTRIES_MAX),
+        ("labels of groups", &[2, 1], TEXTS_MAX),
+        ("series", &[3], PIECE_ENTRIES_MAX),
+        ("labels of series", &[3, 1], TEXTS_MAX),
+        ("label sets", &[4], PIECE_ENTRIES_MAX),
+        ("labels of label sets", &[4, 1], TEXTS_MAX),
+        ("texts", &[5], TEXTS_MAX),
+        ("metrics", &[6], PIECE_ENTRIES_MAX),
+        ("loose series", &[9], PIECE_ENTRIES_MAX),
+        ("labels of loose series", &[9, 1], TEXTS_MAX),
+        ("missing nodes", &[8, 3], STATUS_NODES_MAX),
+        ("warnings", &[8, 4], NOTES_MAX),
+        ("infos", &[8, 5], NOTES_MAX),
+    ];
 }
 
 /// Protobuf, with what comes in screened.

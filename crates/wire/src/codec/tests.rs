@@ -173,7 +173,7 @@ fn rows_as_bits(body: &mut Body) -> Vec<(RowId, [u64; 7])> {
 /// The message of a body before it is compressed.
 fn message_of(body: &Body) -> Vec<u8> {
     let payload = encode_frame(body).unwrap();
-    if payload.is_empty() { payload } else { inflate(&payload).unwrap() }
+    if payload.is_empty() { payload } else { inflate("frame", &payload).unwrap() }
 }
 
 fn decode_message(kind: u32, message: &[u8]) -> Result<Body, Error> {

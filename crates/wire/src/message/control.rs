@@ -1,5 +1,6 @@
 //! The messages of `Control`, to and from protobuf.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_model::{Assignment, Claim, Generation, Sequence, Target, Timestamp};
@@ -12,6 +13,7 @@ use crate::codec::{kept, labels};
 use crate::error::Error;
 use crate::limits::{NAME_BYTES_MAX, TARGETS_MAX, URL_BYTES_MAX, cut_text, text_within, within};
 use crate::message::frames::{ranges_from_proto, ranges_to_proto};
+use crate::message::inquiry;
 use crate::message::{
     ChildControl, Features, Heartbeat, Hello, HelloReply, Message, ParentControl, Refusal, RefusalReason,
 };
@@ -77,6 +79,7 @@ impl Message for ParentControl {
                 parent_control::Content::ClockReading(reading)
             }
             ParentControl::Credit { bytes } => parent_control::Content::Credit(proto::Credit { bytes, taken: 0 }),
+            ParentControl::Query { id, inquiry } => parent_control::Content::Query(inquiry::to_proto(id, &inquiry)?),
         };
         Ok(proto::ParentControl { content: Some(content) })
     }
@@ -95,6 +98,11 @@ impl Message for ParentControl {
                 at: Timestamp::from_millis(read.at_ms),
             },
             parent_control::Content::Credit(credit) => ParentControl::Credit { bytes: credit.bytes },
+            parent_control::Content::Query(query) => {
+                let id = query.query_id;
+                let Some(inquiry) = inquiry::from_proto(query)? else { return Ok(None) };
+                ParentControl::Query { id, inquiry: Arc::new(inquiry) }
+            }
         }))
     }
 }
@@ -115,11 +123,11 @@ fn hello_to_proto(hello: Hello) -> proto::Hello {
 }
 
 pub(super) fn features_to_proto(features: Features) -> proto::Features {
-    proto::Features { lanes: features.lanes }
+    proto::Features { lanes: features.lanes, queries: features.queries }
 }
 
 pub(super) fn features_from_proto(read: Option<proto::Features>) -> Features {
-    Features { lanes: read.is_some_and(|read| read.lanes) }
+    read.map_or(Features::default(), |read| Features { lanes: read.lanes, queries: read.queries })
 }
 
 fn claim_to_proto(claim: Claim) -> proto::Claim {

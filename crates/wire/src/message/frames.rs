@@ -20,11 +20,7 @@ impl Message for FrameUp {
 
     fn into_proto(self) -> Result<proto::FrameUp, Error> {
         let content = match self {
-            FrameUp::Opening(opening) => frame_up::Content::Opening(proto::Opening {
-                node: opening.node,
-                incarnation: Some(incarnation_to_proto(opening.incarnation)),
-                features: Some(features_to_proto(opening.features)),
-            }),
+            FrameUp::Opening(opening) => frame_up::Content::Opening(opening_to_proto(opening)),
             FrameUp::RowKeys(row_keys) => frame_up::Content::RowKeys(row_keys_to_proto(&row_keys)?),
             FrameUp::Frame(frame) => frame_up::Content::Frame(proto::Frame {
                 sequence: frame.sequence.0,
@@ -41,11 +37,7 @@ impl Message for FrameUp {
     fn from_proto(read: proto::FrameUp) -> Result<Option<FrameUp>, Error> {
         let Some(content) = read.content else { return Ok(None) };
         Ok(Some(match content {
-            frame_up::Content::Opening(opening) => FrameUp::Opening(Opening {
-                node: text_within("node", opening.node, NAME_BYTES_MAX)?,
-                incarnation: incarnation_from_proto(opening.incarnation)?,
-                features: features_from_proto(opening.features),
-            }),
+            frame_up::Content::Opening(opening) => FrameUp::Opening(opening_from_proto(opening)?),
             frame_up::Content::RowKeys(row_keys) => FrameUp::RowKeys(row_keys_from_proto(&row_keys)?),
             frame_up::Content::Frame(frame) => FrameUp::Frame(SealedFrame {
                 sequence: Sequence(frame.sequence),
@@ -87,6 +79,22 @@ impl Message for FrameDown {
             frame_down::Content::Credit(credit) => FrameDown::Credit { bytes: credit.bytes, taken: credit.taken },
         }))
     }
+}
+
+pub(super) fn opening_to_proto(opening: Opening) -> proto::Opening {
+    proto::Opening {
+        node: opening.node,
+        incarnation: Some(incarnation_to_proto(opening.incarnation)),
+        features: Some(features_to_proto(opening.features)),
+    }
+}
+
+pub(super) fn opening_from_proto(read: proto::Opening) -> Result<Opening, Error> {
+    Ok(Opening {
+        node: text_within("node", read.node, NAME_BYTES_MAX)?,
+        incarnation: incarnation_from_proto(read.incarnation)?,
+        features: features_from_proto(read.features),
+    })
 }
 
 fn part_to_proto(part: FramePart) -> proto::FramePart {

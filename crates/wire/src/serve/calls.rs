@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::message::Message;
 use crate::proto;
 use crate::proto::tree_server::Tree;
-use crate::serve::{Accepted, ControlSession, FrameSession, Lane};
+use crate::serve::{Accepted, AnswerSession, ControlSession, FrameSession, Lane};
 use crate::session::{QUEUE_MESSAGES_MAX, Receiver, Sender};
 
 type Down<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -75,7 +75,13 @@ impl Tree for Calls {
         self.frames(Lane::Backlog, request).await
     }
 
-    async fn answer(&self, _: Request<Streaming<proto::AnswerUp>>) -> Result<Response<Self::AnswerStream>, Status> {
-        Err(Status::unimplemented("Answer is not served by this release"))
+    async fn answer(
+        &self,
+        request: Request<Streaming<proto::AnswerUp>>,
+    ) -> Result<Response<Self::AnswerStream>, Status> {
+        let (sender, down) = reply();
+        let receiver = Receiver::of_peer(request.into_inner(), Arc::clone(&self.place));
+        self.hand_over(Accepted::Answers(AnswerSession { peer: self.peer.clone(), sender, receiver })).await?;
+        Ok(Response::new(down))
     }
 }
