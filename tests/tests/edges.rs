@@ -88,11 +88,13 @@ fn edges_go_down_only() -> Result<()> {
 
 /// Returns whether a crate of layer `from` may know `other`, of layer `to`.
 ///
-/// Rules and movers do not know each other; `daemon` is what every mover may stand on.
+/// Rules and movers do not know each other; `daemon` is what every mover may stand on. Of the surface `query` stands on
+/// `relay`, and `api` on `query`.
 fn is_allowed(from: &Layer, to: &Layer, other: &str) -> bool {
     match (from, to) {
         (Layer::Mover, Layer::Mover) => other == "daemon",
         (Layer::Mover, Layer::Rule) => false,
+        (Layer::Surface, Layer::Surface) => matches!(other, "relay" | "query"),
         (from, to) => to < from,
     }
 }
@@ -109,6 +111,7 @@ fn the_rule_of_layers_refuses_what_it_should() {
         (Layer::Mover, Layer::Mover, "store", false),
         (Layer::Surface, Layer::Mover, "store", true),
         (Layer::Surface, Layer::Surface, "api", false),
+        (Layer::Surface, Layer::Surface, "query", true),
         (Layer::Role, Layer::Role, "global", false),
         (Layer::Role, Layer::Binary, "firetower", false),
         (Layer::Binary, Layer::Role, "agent", true),

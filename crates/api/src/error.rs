@@ -62,6 +62,12 @@ pub enum Error {
         /// How many there may be.
         most: u64,
     },
+    /// Not all that have series for it have answered.
+    #[error("the answer would not be whole: {}", missing.join("; "))]
+    Incomplete {
+        /// Who has not.
+        missing: Vec<String>,
+    },
     /// What the answer is read from failed.
     #[error("{step}")]
     Unavailable {
@@ -70,6 +76,12 @@ pub enum Error {
         /// Why it failed.
         source: Box<dyn error::Error + Send + Sync>,
     },
+}
+
+impl From<firetower_query::Error> for Error {
+    fn from(error: firetower_query::Error) -> Error {
+        Error::Promql(error.into())
+    }
 }
 
 impl Error {
@@ -83,11 +95,11 @@ impl Error {
             | Error::Promql(promql::Syntax { .. } | promql::Unsupported { .. }) => {
                 (StatusCode::BAD_REQUEST, "bad_data")
             }
-            Error::Promql(promql::Read { .. }) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Error::Promql(promql::Read { .. } | promql::Malformed) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Error::TooLarge { .. } | Error::Promql(_) => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
             Error::Timeout { .. } => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
             Error::Canceled => (StatusCode::SERVICE_UNAVAILABLE, "canceled"),
-            Error::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Error::Unavailable { .. } | Error::Incomplete { .. } => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         }
     }
 }

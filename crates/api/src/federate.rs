@@ -13,11 +13,14 @@ use axum::routing::get;
 use firetower_daemon::Clock;
 use firetower_model::labels::NAME;
 use firetower_model::{Labels, Matcher, Sample, Select, TimeRange, Timestamp, is_stale};
+use firetower_query::{Reader, Source};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::blocking::blocking;
+use crate::compressed::compressed;
 use crate::error::Error;
-use crate::json::write_value;
+use crate::json::{missing, write_value};
 use crate::params::Params;
 use crate::query::matchers;
 
@@ -25,41 +28,46 @@ use crate::query::matchers;
 const CONCURRENT_MAX: usize = 4;
 /// How many series a page may have.
 const SERIES_MAX: usize = 1_000_000;
+/// How long those below may take.
+const LIMIT: Duration = Duration::from_secs(60);
 /// How old the newest sample of a series may be. Prometheus's `--query.lookback-delta`.
 const LOOK_BACK: Duration = Duration::from_secs(5 * 60);
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 struct Pages<S> {
-    select: Arc<S>,
+    source: Arc<S>,
     clock: Clock,
     running: Arc<Semaphore>,
 }
 
 impl<S> Clone for Pages<S> {
     fn clone(&self) -> Pages<S> {
-        Pages { select: Arc::clone(&self.select), clock: self.clock.clone(), running: Arc::clone(&self.running) }
+        Pages { source: Arc::clone(&self.source), clock: self.clock.clone(), running: Arc::clone(&self.running) }
     }
 }
 
 /// Returns `GET /federate`, with one `match[]` or several; without any the page is empty. A series that has ended is left out.
 ///
 /// Source: Prometheus `web/federate.go`.
-pub fn federate<S>(select: Arc<S>, clock: Clock) -> Router
-where
-    S: Select + Send + Sync + 'static,
-{
-    let pages = Pages { select, clock, running: Arc::new(Semaphore::new(CONCURRENT_MAX)) };
-    Router::new().route("/federate", get(answer::<S>)).with_state(pages)
+pub(crate) fn federate<S: Source>(source: S, clock: Clock) -> Router {
+    let pages = Pages { source: Arc::new(source), clock, running: Arc::new(Semaphore::new(CONCURRENT_MAX)) };
+    compressed(Router::new().route("/federate", get(answer::<S>)).with_state(pages))
 }
 
-async fn answer<S>(State(pages): State<Pages<S>>, params: Params) -> Result<Response, Error>
-where
-    S: Select + Send + Sync + 'static,
-{
+async fn answer<S: Source>(State(pages): State<Pages<S>>, params: Params) -> Result<Response, Error> {
     let selected: Vec<Vec<Matcher>> = params.all("match[]").map(matchers).collect::<Result<_, Error>>()?;
     let _permit = pages.running.acquire_owned().await;
-    let (select, now) = (pages.select, pages.clock.now());
-    let text = blocking("read series", move || page(&*select, &selected, now)).await?;
+    let (source, now) = (pages.source, pages.clock.now());
+    let read = move || {
+        let reader = source.open(Instant::now() + LIMIT, Arc::new(|| false));
+        let text = page(&reader, &selected, now)?;
+        // A page cannot say that it lacks something: whoever scrapes it would take those series for ended.
+        match reader.answered().filter(|answered| !answered.missing.is_empty()) {
+            None => Ok(text),
+            Some(answered) => Err(Error::Incomplete { missing: missing(&answered).collect() }),
+        }
+    };
+    let text = blocking("read series", read).await?;
     Ok(([(header::CONTENT_TYPE, TEXT)], text).into_response())
 }
 

@@ -4,14 +4,10 @@ use std::fmt::Write;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use firetower_model::{Labels, Timestamp};
+use firetower_model::{Answered, Labels, Timestamp};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-
-/// Is warned of where something was left out of an answer because it cannot be read.
-pub(crate) const DAMAGE: &str =
-    "part of the answer is missing: a file of the store is damaged, `firetower store check` says where";
 
 /// Wraps `data` in the envelope of a success.
 pub(crate) fn success(data: Value) -> Response {
@@ -94,6 +90,29 @@ pub(crate) fn write_notes(out: &mut String, warnings: &[String], infos: &[String
     for (name, notes) in [("warnings", warnings), ("infos", infos)].into_iter().filter(|(_, notes)| !notes.is_empty()) {
         write!(out, ",{}:{}", Value::from(name), Value::from(notes)).expect("writing to a string does not fail");
     }
+}
+
+/// Writes how many targets there are below, of how many those are that answered, and who did not.
+pub(crate) fn write_answered(out: &mut String, answered: &Answered) {
+    write!(out, ",\"coverage\":{}", coverage(answered)).expect("writing to a string does not fail");
+}
+
+/// Returns how many targets there are below, of how many those are that answered, and who did not.
+pub(crate) fn coverage(answered: &Answered) -> Value {
+    let missing = answered.missing.iter();
+    let missing: Vec<Value> = missing
+        .map(|missing| json!({ "node": missing.node, "targets": missing.targets, "reason": missing.reason }))
+        .collect();
+    json!({ "expected": answered.expected, "answered": answered.answered, "missing": missing })
+}
+
+/// Returns a warning for each node that did not answer.
+pub(crate) fn missing(answered: &Answered) -> impl Iterator<Item = String> {
+    answered.missing.iter().map(|missing| match missing.targets {
+        Some(1) => format!("{} did not answer ({}): 1 target is missing", missing.node, missing.reason),
+        Some(targets) => format!("{} did not answer ({}): {targets} targets are missing", missing.node, missing.reason),
+        None => format!("{} did not answer ({})", missing.node, missing.reason),
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The HTTP API of every monitor, cut into pieces that a role puts together.
 //!
-//! [`common`] is what all of them serve, [`query`] answers PromQL from a monitor's raw series, [`spans`] from its tiers,
-//! [`lists()`] says which series and labels there are, [`targets()`] what is scraped, [`about()`] what Prometheus's pages ask beside, [`federate()`] has the newest samples,
+//! [`common`] is what all of them serve, [`series()`] answers PromQL, lists series and labels, and has the newest samples,
+//! [`spans`] answers from tiers, [`targets()`] says what is scraped, [`about()`] what Prometheus's pages ask beside,
 //! [`tsdb`] who has how many, [`kept`] which labels rows lack, [`backup`] copies the data directory, [`monitor`] how one
 //! monitor is, [`global`] answers for the whole fleet, [`write()`] takes what others write. Nothing here decides: it reads what it is handed
 //! and writes it down. It holds no state beyond the limits of a request.
@@ -21,6 +21,7 @@ mod about;
 mod backup;
 mod blocking;
 mod common;
+mod compressed;
 mod error;
 mod federate;
 mod global;
@@ -30,6 +31,7 @@ mod lists;
 mod monitor;
 mod params;
 mod query;
+mod series;
 mod spans;
 mod targets;
 mod tsdb;
@@ -39,15 +41,13 @@ pub use about::{About, JobFound, about};
 pub use backup::{MakeBackup, backup};
 pub use common::{Common, Readiness, Reload, common, reload_on_signal};
 pub use error::Error;
-pub use federate::federate;
 pub use global::{
     CoverageFound, DurationsAsked, DurationsFound, GlobalAnswers, HealthAsked, HealthFound, PointFound, ReadDurations,
     ReadError, ReadHealth, ReadRows, RowFound, RowTier, RowsAsked, RowsFound, ServiceInstance, global,
 };
 pub use kept::kept;
-pub use lists::{Listed, ReadKinds, VisitLabelSets, VisitSeries, lists};
 pub use monitor::monitor;
-pub use query::query;
+pub use series::series;
 pub use spans::spans;
 pub use targets::{AskTargets, LastScrape, TargetFound, targets};
 pub use tsdb::{Counted, ReadTsdb, TsdbStatus, tsdb};

@@ -3,18 +3,20 @@
 mod escaped;
 mod metadata;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::get;
-use firetower_model::{Kind, Labels, Matcher, TimeRange, Timestamp};
+use firetower_model::{Answered, Listing, Matcher, TimeRange, Timestamp};
+use firetower_query::{Entry, Lister};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::blocking::blocking;
+use crate::compressed::compressed;
 use crate::error::Error;
 use crate::json;
 use crate::params::Params;
@@ -27,27 +29,9 @@ const ENTRIES_MAX: usize = 1_000_000;
 /// What Prometheus says then.
 const TRUNCATED: &str = "results truncated due to limit";
 
-/// Calls its last argument with the final labels of each series that matchers let through in a range.
-pub type VisitSeries = Arc<dyn Fn(&[Matcher], TimeRange, &mut dyn FnMut(&Labels)) + Send + Sync>;
-/// Calls its last argument with sets of labels that together have all names and values of a range.
-pub type VisitLabelSets = Arc<dyn Fn(TimeRange, &mut dyn FnMut(&Labels)) + Send + Sync>;
-/// Returns the kinds of metrics by name.
-pub type ReadKinds = Arc<dyn Fn() -> HashMap<String, Kind> + Send + Sync>;
-
-/// What lists are made from; all may block.
-#[derive(Clone)]
-pub struct Listed {
-    /// Series by matchers.
-    pub series: VisitSeries,
-    /// All labels.
-    pub label_sets: VisitLabelSets,
-    /// Kinds of metrics.
-    pub kinds: ReadKinds,
-}
-
 #[derive(Clone)]
 struct Lists {
-    listed: Listed,
+    lister: Arc<dyn Lister>,
     running: Arc<Semaphore>,
 }
 
@@ -56,14 +40,15 @@ struct Lists {
 /// `match[]` may come several times, `start` and `end` are exact to the length of a block, `limit` cuts with a warning.
 ///
 /// Source: Prometheus `web/api/v1/api.go`, `series`, `labelNames`, `labelValues`, `metricMetadata`.
-pub fn lists(listed: Listed) -> Router {
-    let lists = Lists { listed, running: Arc::new(Semaphore::new(CONCURRENT_MAX)) };
-    Router::new()
+pub(crate) fn lists(lister: Arc<dyn Lister>) -> Router {
+    let lists = Lists { lister, running: Arc::new(Semaphore::new(CONCURRENT_MAX)) };
+    let router = Router::new()
         .route("/api/v1/series", get(series).post(series))
         .route("/api/v1/labels", get(label_names).post(label_names))
         .route("/api/v1/label/{name}/values", get(label_values))
         .route("/api/v1/metadata", get(metadata::metadata))
-        .with_state(lists)
+        .with_state(lists);
+    compressed(router)
 }
 
 /// What is asked of a list.
@@ -109,15 +94,18 @@ impl<T: Ord> Entries<T> {
     }
 
     /// Returns the answer.
-    fn answer(self, limit: Option<usize>, entry: impl Fn(&T) -> Value) -> Result<Value, Error> {
+    fn answer(
+        self,
+        limit: Option<usize>,
+        answered: Option<Answered>,
+        entry: impl Fn(&T) -> Value,
+    ) -> Result<Value, Error> {
         if self.is_cut && limit.is_none_or(|limit| limit > ENTRIES_MAX) {
             return Err(Error::TooLarge { what: "entries", most: ENTRIES_MAX as u64 });
         }
         let data: Vec<Value> = self.found.iter().map(entry).collect();
-        Ok(match self.is_cut {
-            true => json!({ "status": "success", "data": data, "warnings": [TRUNCATED] }),
-            false => json!({ "status": "success", "data": data }),
-        })
+        let warnings = if self.is_cut { vec![TRUNCATED.to_owned()] } else { Vec::new() };
+        Ok(success(json!(data), warnings, answered.as_ref()))
     }
 }
 
@@ -125,11 +113,11 @@ impl Lists {
     /// Makes a list, as one of a few at a time.
     async fn make(
         self,
-        make: impl FnOnce(&Listed) -> Result<Value, Error> + Send + 'static,
+        make: impl FnOnce(&dyn Lister) -> Result<Value, Error> + Send + 'static,
     ) -> Result<Response, Error> {
         let _permit = self.running.acquire_owned().await;
-        let listed = self.listed;
-        Ok(json::plain(&blocking("list series", move || make(&listed)).await?))
+        let lister = self.lister;
+        Ok(json::plain(&blocking("list series", move || make(&*lister)).await?))
     }
 }
 
@@ -138,53 +126,51 @@ async fn series(State(lists): State<Lists>, params: Params) -> Result<Response, 
     if asked.selected.is_empty() {
         return Err(Error::Missing { name: "match[]" });
     }
-    let make = move |listed: &Listed| {
+    let make = move |lister: &dyn Lister| {
         let mut entries = Entries::new(asked.limit);
-        for matchers in &asked.selected {
-            (listed.series)(matchers, asked.range, &mut |labels| entries.add(labels.clone()));
-        }
-        entries.answer(asked.limit, |labels| labels.iter().collect())
+        let answered = lister.list(&Listing::Series, &asked.selected, asked.range, &mut |entry| {
+            if let Entry::Labels(labels) = entry {
+                entries.add(labels.clone());
+            }
+        });
+        entries.answer(asked.limit, answered?, |labels| labels.iter().collect())
     };
     lists.make(make).await
 }
 
-/// Calls `visit` with labels that together have what was asked about.
-fn visit_labels(listed: &Listed, asked: &Asked, visit: &mut dyn FnMut(&Labels)) {
-    if asked.selected.is_empty() {
-        return (listed.label_sets)(asked.range, visit);
-    }
-    for matchers in &asked.selected {
-        (listed.series)(matchers, asked.range, visit);
-    }
+/// Lists what `listing` says.
+async fn texts(lists: Lists, listing: Listing, asked: Asked) -> Result<Response, Error> {
+    let make = move |lister: &dyn Lister| {
+        let mut entries = Entries::new(asked.limit);
+        let answered = lister.list(&listing, &asked.selected, asked.range, &mut |entry| {
+            if let Entry::Text(text) = entry {
+                entries.add(text.to_owned());
+            }
+        });
+        entries.answer(asked.limit, answered?, |text| Value::from(text.as_str()))
+    };
+    lists.make(make).await
 }
 
 async fn label_names(State(lists): State<Lists>, params: Params) -> Result<Response, Error> {
-    let asked = Asked::read(&params)?;
-    let make = move |listed: &Listed| {
-        let mut entries = Entries::new(asked.limit);
-        visit_labels(listed, &asked, &mut |labels| {
-            for (name, _) in labels.iter().filter(|(_, value)| !value.is_empty()) {
-                entries.add(name.to_owned());
-            }
-        });
-        entries.answer(asked.limit, |name| Value::from(name.as_str()))
-    };
-    lists.make(make).await
+    texts(lists, Listing::Names, Asked::read(&params)?).await
 }
 
 async fn label_values(State(lists): State<Lists>, Path(name): Path<String>, params: Params) -> Result<Response, Error> {
-    let asked = Asked::read(&params)?;
-    let name = escaped::unescape(&name);
-    let make = move |listed: &Listed| {
-        let mut entries = Entries::new(asked.limit);
-        visit_labels(listed, &asked, &mut |labels| {
-            if let Some(value) = labels.get(&name).filter(|value| !value.is_empty()) {
-                entries.add(value.to_owned());
-            }
-        });
-        entries.answer(asked.limit, |value| Value::from(value.as_str()))
-    };
-    lists.make(make).await
+    texts(lists, Listing::Values(escaped::unescape(&name)), Asked::read(&params)?).await
+}
+
+/// Returns an answer, and says who is missing from it.
+fn success(data: Value, mut warnings: Vec<String>, answered: Option<&Answered>) -> Value {
+    let mut answer = json!({ "status": "success", "data": data });
+    if let Some(answered) = answered {
+        warnings.extend(json::missing(answered));
+        answer["coverage"] = json::coverage(answered);
+    }
+    if !warnings.is_empty() {
+        answer["warnings"] = json!(warnings);
+    }
+    answer
 }
 
 #[cfg(test)]

@@ -14,13 +14,14 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use firetower_daemon::Clock;
-use firetower_model::Select;
 use firetower_promql::Query;
+use firetower_query::{Reader, Source};
 use futures::{StreamExt, stream};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout_at;
 
+use crate::compressed::compressed;
 use crate::error::Error;
 use crate::json;
 use crate::params::Params;
@@ -36,7 +37,7 @@ const CONCURRENT_MAX: usize = 20;
 const CHUNKS_QUEUED_MAX: usize = 2;
 
 struct Answers<S> {
-    select: Arc<S>,
+    source: Arc<S>,
     clock: Clock,
     running: Arc<Semaphore>,
     limits: Limits,
@@ -45,7 +46,7 @@ struct Answers<S> {
 impl<S> Clone for Answers<S> {
     fn clone(&self) -> Answers<S> {
         Answers {
-            select: self.select.clone(),
+            source: self.source.clone(),
             clock: self.clock.clone(),
             running: self.running.clone(),
             limits: self.limits,
@@ -59,24 +60,21 @@ impl<S> Clone for Answers<S> {
 /// Queries are PromQL as Prometheus 3 has it, with its parameters `timeout`, `limit`, `lookback_delta` and `stats`. Twenty
 /// are answered at a time, on threads of their own; one ends when its time is over or its client is gone. What a
 /// selector alone selects is answered in order of the labels up to a million samples; what is larger is streamed in the
-/// store's own order, and if it fails midway the connection is cut, so that nobody takes a part for the whole.
-pub fn query<S>(select: Arc<S>, clock: Clock) -> Router
-where
-    S: Select + Send + Sync + 'static,
-{
-    with_limits(select, clock, Limits::PROMETHEUS)
+/// store's own order, and if it fails midway the connection is cut, so that nobody takes a part for the whole. An answer from
+/// the monitors below has a `coverage`: how many targets there are, of how many those are that answered, and who did not.
+pub(crate) fn query<S: Source>(source: S, clock: Clock) -> Router {
+    with_limits(source, clock, Limits::PROMETHEUS)
 }
 
-fn with_limits<S>(select: Arc<S>, clock: Clock, limits: Limits) -> Router
-where
-    S: Select + Send + Sync + 'static,
-{
-    let answers = Answers { select, clock, running: Arc::new(Semaphore::new(CONCURRENT_MAX)), limits };
-    Router::new()
+fn with_limits<S: Source>(source: S, clock: Clock, limits: Limits) -> Router {
+    let answers =
+        Answers { source: Arc::new(source), clock, running: Arc::new(Semaphore::new(CONCURRENT_MAX)), limits };
+    let router = Router::new()
         .route("/api/v1/query", get(instant::<S>).post(instant::<S>).with_state(answers.clone()))
         .route("/api/v1/query_range", get(range::<S>).post(range::<S>).with_state(answers))
         .route("/api/v1/format_query", get(format).post(format))
-        .route("/api/v1/status/buildinfo", get(build_info))
+        .route("/api/v1/status/buildinfo", get(build_info));
+    compressed(router)
 }
 
 async fn build_info() -> Response {
@@ -91,18 +89,12 @@ async fn build_info() -> Response {
     }))
 }
 
-async fn instant<S>(State(answers): State<Answers<S>>, params: Params) -> Result<Response, Error>
-where
-    S: Select + Send + Sync + 'static,
-{
+async fn instant<S: Source>(State(answers): State<Answers<S>>, params: Params) -> Result<Response, Error> {
     let asked = Asked::instant(&params, answers.clock.now())?;
     answer(answers, asked).await
 }
 
-async fn range<S>(State(answers): State<Answers<S>>, params: Params) -> Result<Response, Error>
-where
-    S: Select + Send + Sync + 'static,
-{
+async fn range<S: Source>(State(answers): State<Answers<S>>, params: Params) -> Result<Response, Error> {
     answer(answers, Asked::range(&params)?).await
 }
 
@@ -111,18 +103,18 @@ async fn format(params: Params) -> Result<Response, Error> {
     Ok(json::success(json!(written)))
 }
 
-async fn answer<S>(answers: Answers<S>, asked: Asked) -> Result<Response, Error>
-where
-    S: Select + Send + Sync + 'static,
-{
+async fn answer<S: Source>(answers: Answers<S>, asked: Asked) -> Result<Response, Error> {
     let turn = timeout_at(asked.deadline(), answers.running.acquire_owned()).await;
     let permit = turn.map_err(|_| Error::Timeout { after: asked.timeout })?.ok();
     let (sender, mut chunks) = mpsc::channel(CHUNKS_QUEUED_MAX);
     tokio::task::spawn_blocking(move || {
-        if asked.is_selection() {
-            answer::write(&*answers.select, &asked, answers.limits, &sender);
+        let listening = sender.clone();
+        let reader = answers.source.open(asked.deadline(), Arc::new(move || listening.is_closed()));
+        // What lies below is asked for values, not for all samples that they are chosen from.
+        if asked.is_selection() && reader.below().is_none() {
+            answer::write(&reader, &asked, answers.limits, &sender);
         } else {
-            evaluated::write(&*answers.select, &asked, &answers.limits.evaluation(), &sender);
+            evaluated::write(&reader, &asked, &answers.limits.evaluation(), &sender);
         }
         drop(permit);
     });

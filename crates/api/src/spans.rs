@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::blocking::blocking;
 use crate::error::Error;
-use crate::json::{self, DAMAGE, write_labels, write_notes, write_number, write_time};
+use crate::json::{self, write_labels, write_notes, write_number, write_time};
 use crate::params::Params;
 use crate::query::matchers;
 
@@ -112,7 +112,7 @@ fn read<S: SelectSpans>(
     }
     out.push_str("]}");
     if store.left_out() != left_out {
-        write_notes(&mut out, &[DAMAGE.into()], &[]);
+        write_notes(&mut out, &[firetower_query::DAMAGE.into()], &[]);
     }
     out.push('}');
     Ok(out)

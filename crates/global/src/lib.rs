@@ -5,6 +5,7 @@
 
 mod answers;
 mod below;
+mod roll;
 mod run;
 mod summit;
 

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, MakeBackup, Readiness, Reload, backup, common, global, reload_on_signal};
+use firetower_api::{
+    About, Common, MakeBackup, Readiness, Reload, about, backup, common, global, reload_on_signal, series,
+};
 use firetower_daemon::{Ended, HttpMetrics, Listener, ProcessMetrics, Surroundings, Tasks, blocking, start_http};
 use firetower_model::{NodeStatus, Role};
+use firetower_query::Tree;
 use firetower_relay::{
     Callers, ExposedClock, ExposedDisk, ExposedStatus, Identity, Keeping, RelayMetrics, keep, maintain_rows, watch_disk,
 };
@@ -19,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::answers::answers;
 use crate::below::Below;
+use crate::roll::roll;
 use crate::summit::Summit;
 
 /// Calls of children that wait to be taken.
@@ -74,6 +78,9 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let name = node.name.clone();
     let identity = Identity { node: node.name, role: Role::Global, region: String::new(), datacenter: String::new() };
 
+    let callers = Callers::new(metrics.clone());
+    let (asked, expected) = (callers.clone(), below.subscribe());
+    let tree = Tree::new(callers.clone(), Arc::new(move || roll(&expected.borrow(), &asked.children())));
     let mut tasks: Tasks<Error> = Tasks::new();
     let (to_keeper, calls) = mpsc::channel(CALLS_MAX);
     let (taken, served) = (CallMetrics::register(&mut registry), HttpMetrics::register(&mut registry));
@@ -82,12 +89,14 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         Ok(())
     });
     let (inbox_bytes, clock_of_keeper) = (topology.inbox.bytes, clock.clone());
-    let callers = Callers::new(metrics.clone());
     let keeping = Keeping { identity, store: store.clone(), inbox_bytes, clock: clock_of_keeper, metrics, callers };
     tasks.start("keep rows", |cancel| async move { Ok(keep(keeping, summit, calls, cancel).await?) });
     let (rows, ticking) = (store.clone(), clock.clone());
     tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(rows, ticking, cancel).await?) });
     let (copied, watched) = (store.clone(), store.clone());
+    let (asking, retention) = (clock.clone(), topology.retention.raw);
+    // It has no jobs: those are the datacenters'.
+    let about_it = About { started: now, retention: Arc::new(move || retention), jobs: Arc::new(Vec::new) };
     let answers = answers(store, &topology, below.subscribe(), status.subscribe(), clock);
     let reload = reloading(reload, Arc::new(topology), name, below);
     let again = reload.clone();
@@ -101,7 +110,9 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let make: MakeBackup = Arc::new(move |to| Ok(copied.backup(to).map(|made| (made.files, made.bytes))?));
     let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) })
         .merge(global(answers))
-        .merge(backup(make));
+        .merge(backup(make))
+        .merge(series(tree.clone(), Arc::new(tree), asking))
+        .merge(about(about_it));
     start_http(&mut tasks, http, router, security, served);
     finish(tasks.join(cancel, grace).await, grace)
 }

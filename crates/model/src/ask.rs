@@ -1,9 +1,10 @@
 //! Asking those below: what goes down the tree, and what comes back up.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::labels::Labels;
-use crate::sample::Kind;
+use crate::sample::{Kind, Sample};
 use crate::select::{Matcher, Series};
 use crate::time::{TimeRange, Timestamp};
 
@@ -176,4 +177,26 @@ pub enum AskError {
     /// Nobody waits for the answer any more.
     #[error("nobody waits for the answer")]
     Gone,
+}
+
+/// What several have of the same series.
+#[derive(Clone, Debug, Default)]
+pub struct Loose(BTreeMap<Labels, Vec<Sample>>);
+
+impl Loose {
+    /// Adds what one has.
+    pub fn add(&mut self, found: Vec<Series>) {
+        found.into_iter().for_each(|series| self.0.entry(series.labels).or_default().extend(series.samples));
+    }
+
+    /// Returns each series with all its samples in time order; of two at one moment the lesser value stays, whoever was heard
+    /// first.
+    pub fn joined(self) -> Vec<Series> {
+        let join = |(labels, mut samples): (Labels, Vec<Sample>)| {
+            samples.sort_by(|a, b| a.at.cmp(&b.at).then(a.value.total_cmp(&b.value)));
+            samples.dedup_by_key(|sample| sample.at);
+            Series { labels, samples }
+        };
+        self.0.into_iter().map(join).collect()
+    }
 }

@@ -4,6 +4,7 @@
 //! frames of the secondaries become partials, partials become the datacenter's rows, rows go to every replica of the
 //! global aggregator.
 
+mod answer;
 mod discovery;
 mod kept;
 mod merge;

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, MakeBackup, Readiness, Reload, backup, common, kept, monitor, reload_on_signal};
+use firetower_api::{
+    About, Common, MakeBackup, Readiness, Reload, about, backup, common, kept, monitor, reload_on_signal, series,
+};
 use firetower_daemon::{HttpMetrics, Listener, ProcessMetrics, Surroundings, Tasks, blocking, start_http};
-use firetower_model::{Budget, KeptReport, NodeStatus, Role};
+use firetower_model::{Budget, KeptReport, NodeStatus, Role, Timestamp};
+use firetower_query::{Roll, Tree};
 use firetower_relay::{
-    Callers, ExposedClock, ExposedDisk, ExposedKept, ExposedStatus, Identity, Keeping, Link, OutboxLimits, Outlet,
-    ParentEvent, RelayMetrics, keep, maintain_rows, watch_disk,
+    Answers, Callers, ExposedClock, ExposedDisk, ExposedKept, ExposedStatus, Identity, Keeping, Link, OutboxLimits,
+    Outlet, ParentEvent, RelayMetrics, keep, maintain_rows, watch_disk,
 };
 use firetower_scrape::{Client, Discovery, DiscoveryMetrics, DiscoverySetup, EnvironmentProxies, Tls, discover};
 use firetower_store::{DataDirectory, Memory, Options, Store};
@@ -20,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::answer::Holder;
 use crate::discovery::{making, read_file, read_list};
 use crate::kept::Kept;
 use crate::shares::Shares;
@@ -78,13 +82,7 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let place = (&datacenter.region, &datacenter.name);
     let status = NodeStatus::silent(&node.name, Role::Primary, place.0, place.1, http.local_address());
     let status = watch::Sender::new(status.started(env!("CARGO_PKG_VERSION"), store.incarnation(), now));
-    let mut registry = Registry::default();
-    let metrics = RelayMetrics::register(&mut registry);
-    registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
-    surroundings.security.register(&mut registry);
-    ProcessMetrics::register(&mut registry);
-    registry.register_collector(Box::new(ExposedClock::new(clock.clone(), status.subscribe())));
-    registry.register_collector(Box::new(ExposedDisk::new(store.clone())));
+    let (mut registry, metrics) = exposed(&surroundings, &status, &store);
     let budget = Budget {
         label_values_max: topology.rows.kept_label_values as usize,
         job_rows_max: topology.rows.per_job as usize,
@@ -104,6 +102,7 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let (events, wishes) = mpsc::channel(16);
     let (to_regroup, secondaries) = mpsc::channel(4);
     let place = Place {
+        region: datacenter.region.clone(),
         datacenter: datacenter.name.clone(),
         window: topology.defaults.window,
         late_window: topology.defaults.late_window,
@@ -111,7 +110,10 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let shares = Shares::load(&store, names(&datacenter.secondaries), topology.defaults.window)?;
     let decided = Decided { shares, kept: blocking(|| Kept::open(store.clone(), budget))? };
     let mail = Mail { targets, secondaries, wishes };
-    let said = Said { status: status.clone(), rows: rows.clone() };
+    let roll = watch::Sender::new(Roll::default());
+    let said = Said { status: status.clone(), roll: roll.clone(), rows: rows.clone() };
+    let callers = Callers::new(metrics.clone());
+    let tree = Tree::new(callers.clone(), Arc::new(move || roll.borrow().clone()));
     let discovery = discovery(&surroundings, base, DiscoveryMetrics::register(&mut registry));
     let security = surroundings.security.clone();
     let lines = Lines {
@@ -121,6 +123,7 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         status: status.clone(),
         events,
         metrics: metrics.clone(),
+        answers: Arc::new(Holder(tree.clone())),
     };
     let links: Vec<Link> = topology.globals.iter().map(|global| lines.link_to(global)).collect();
     Link::set_clock(&links).await;
@@ -145,16 +148,19 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         store: store.clone(),
         inbox_bytes: topology.inbox.bytes,
         clock: clock.clone(),
-        callers: Callers::new(metrics.clone()),
         metrics,
+        callers,
     };
     tasks.start("merge", |cancel| async move { Ok(keep(keeping, tower, calls, cancel).await?) });
     for link in links {
         tasks.start("link to a global", |cancel| async move { Ok(link.run(cancel).await?) });
     }
     let (copied, watched) = (store.clone(), store.clone());
+    let asking = clock.clone();
     tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(store, clock, cancel).await?) });
-    let changes = Changes { jobs: to_configure, secondaries: to_regroup };
+    let said_jobs = watch::Sender::new(datacenter.scrape_configs.clone());
+    let about_it = describe(now, topology.retention.raw, said_jobs.subscribe());
+    let changes = Changes { jobs: to_configure, said_jobs, secondaries: to_regroup };
     let reload = reloading(reload, Arc::new(topology), name, changes);
     let again = reload.clone();
     tasks.start("reload on SIGHUP", |cancel| async move { Ok(reload_on_signal(again, cancel).await?) });
@@ -166,9 +172,26 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     tasks.start("watch the disk", |cancel| async move { Ok(watch_disk(watched, told, say, cancel).await?) });
     let answers = Common { readiness, registry: Arc::new(registry), reload: Some(reload) };
     let make: MakeBackup = Arc::new(move |to| Ok(copied.backup(to).map(|made| (made.files, made.bytes))?));
-    let router = common(answers).merge(kept(rows.subscribe())).merge(monitor(status.subscribe())).merge(backup(make));
+    let router = common(answers)
+        .merge(kept(rows.subscribe()))
+        .merge(monitor(status.subscribe()))
+        .merge(backup(make))
+        .merge(series(tree.clone(), Arc::new(tree), asking))
+        .merge(about(about_it));
     start_http(&mut tasks, http, router, security, served);
     Ok(tasks)
+}
+
+/// Returns what is counted of every primary.
+fn exposed(surroundings: &Surroundings, status: &watch::Sender<NodeStatus>, store: &Store) -> (Registry, RelayMetrics) {
+    let mut registry = Registry::default();
+    let metrics = RelayMetrics::register(&mut registry);
+    registry.register_collector(Box::new(ExposedStatus::new(status.subscribe())));
+    surroundings.security.register(&mut registry);
+    ProcessMetrics::register(&mut registry);
+    registry.register_collector(Box::new(ExposedClock::new(surroundings.clock.clone(), status.subscribe())));
+    registry.register_collector(Box::new(ExposedDisk::new(store.clone())));
+    (registry, metrics)
 }
 
 /// What the links to all replicas of the global aggregator share.
@@ -179,6 +202,7 @@ struct Lines {
     status: watch::Sender<NodeStatus>,
     events: mpsc::Sender<ParentEvent>,
     metrics: RelayMetrics,
+    answers: Arc<dyn Answers>,
 }
 
 impl Lines {
@@ -196,7 +220,7 @@ impl Lines {
             taken: watch::Sender::new(Default::default()).subscribe(),
             events: self.events.clone(),
             metrics: self.metrics.clone(),
-            answers: None,
+            answers: Some(Arc::clone(&self.answers)),
         }
     }
 }
@@ -208,10 +232,18 @@ fn discovery(surroundings: &Surroundings, folder: PathBuf, metrics: DiscoveryMet
     DiscoverySetup { client, names: surroundings.names.clone(), folder, read_file, read_list, metrics }
 }
 
+/// Returns what it says of itself: the jobs of its datacenter, and how long their samples are kept below.
+fn describe(started: Timestamp, retention: Duration, jobs: watch::Receiver<Vec<ScrapeConfig>>) -> About {
+    let job = |job: &ScrapeConfig| (job.job_name.clone(), job.interval, job.timeout);
+    let read = move || jobs.borrow().iter().map(job).collect();
+    About { started, retention: Arc::new(move || retention), jobs: Arc::new(read) }
+}
+
 /// Where what a reload changes goes.
 #[derive(Clone)]
 struct Changes {
     jobs: mpsc::Sender<Vec<ScrapeConfig>>,
+    said_jobs: watch::Sender<Vec<ScrapeConfig>>,
     secondaries: mpsc::Sender<Vec<String>>,
 }
 
@@ -231,6 +263,7 @@ fn reloading(
             let Some(firetower_topology::Place::Primary(datacenter, _)) = topology.find(&node) else {
                 return Err(format!("{node} is no primary of the topology any more"));
             };
+            changes.said_jobs.send_replace(datacenter.scrape_configs.clone());
             // The secondaries first, so that new targets are shared out among all of them.
             let is_taken = changes.secondaries.send(names(&datacenter.secondaries)).await.is_ok()
                 && changes.jobs.send(datacenter.scrape_configs.clone()).await.is_ok();

@@ -8,11 +8,13 @@ use firetower_model::{
     Body, Coverage, DropReason, Generation, HealthReport, KeptLabels, KeptReport, NodeStatus, Role, Target, Timestamp,
     Watermark, Window, WindowRows,
 };
+use firetower_query::Roll;
 use firetower_relay::{Audit, Children, Error, Orders, Outlet, Parent, ParentEvent};
 use firetower_store::{Batch, Store, WindowRecord};
 use firetower_wire::{Hello, Refusal, RefusalReason};
 use tokio::sync::{mpsc, watch};
 
+use crate::answer::roll;
 use crate::discovery::Listed;
 use crate::kept::Kept;
 use crate::merge::merge;
@@ -37,6 +39,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
 /// What a primary is made for.
 pub(crate) struct Place {
+    pub(crate) region: String,
     pub(crate) datacenter: String,
     pub(crate) window: Duration,
     pub(crate) late_window: Duration,
@@ -61,6 +64,8 @@ pub(crate) struct Decided {
 /// What a tower says to whoever asks.
 pub(crate) struct Said {
     pub(crate) status: watch::Sender<NodeStatus>,
+    /// Who has which targets.
+    pub(crate) roll: watch::Sender<Roll>,
     pub(crate) rows: watch::Sender<KeptReport>,
 }
 
@@ -134,6 +139,7 @@ impl Tower {
             is_child_behind: false,
             store,
         };
+        tower.say_roll();
         for (window, record) in tower.store.open_windows()? {
             tower.records.insert(window.start(), record);
             if window.start() < closed_until {
@@ -179,12 +185,17 @@ impl Tower {
         self.store.commit(batch)?;
         self.store.sync_or_wait()?;
         tracing::info!(generation = %self.shares.generation(), targets = count, "targets assigned");
+        self.say_roll();
         for secondary in self.shares.secondaries() {
             if let Some(share) = self.shares.of(secondary) {
                 children.assign(secondary, share.clone());
             }
         }
         Ok(())
+    }
+
+    fn say_roll(&self) {
+        self.said.roll.send_replace(roll(&self.shares, &self.place.region, &self.place.datacenter));
     }
 
     /// Puts out every window that is complete or has waited long enough, and again those that have changed since.

@@ -118,6 +118,18 @@ impl Query {
         Some(Selection { matchers: &selector.matchers, range, is_plain, selector })
     }
 
+    /// Returns what the one selector of a part must let through; nothing if this is no part.
+    pub fn part_matchers(&self) -> Vec<Matcher> {
+        let selector = match &self.plan {
+            Plan::Vector(vector) if vector.part().is_some() => vector.first_selector(),
+            Plan::Vector(Vector::Aggregate { operation, grouping, of }) if operation.part(grouping, of).is_some() => {
+                of.first_selector()
+            }
+            _ => None,
+        };
+        selector.map(|selector| selector.matchers.to_vec()).unwrap_or_default()
+    }
+
     /// Tells whether its value is one number or one vector a step, as a range query needs.
     ///
     /// # Errors

@@ -56,6 +56,12 @@ impl Out {
         self.line.is_over()
     }
 
+    /// Returns what tells the same as [`Out::is_stopped`].
+    pub fn stopped(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        let line = Arc::clone(&self.line);
+        Arc::new(move || line.is_over())
+    }
+
     fn end(&mut self, ending: &Ending) -> Result<(), AskError> {
         let execution = |error| AskError::Execution { reason: format!("end of the answer: {}", chain(&error)) };
         self.send(encode_ending(ending).map_err(execution)?.into(), true)

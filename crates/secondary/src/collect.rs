@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::answer::Owned;
 use crate::collector::Collector;
 
 /// Scrapes taken in with one write.
@@ -53,6 +54,8 @@ pub(crate) struct Collecting {
     pub(crate) rows: watch::Sender<KeptReport>,
     pub(crate) status: watch::Sender<NodeStatus>,
     pub(crate) taken: Vec<watch::Sender<(Generation, u64)>>,
+    /// The targets that are scraped.
+    pub(crate) owned: watch::Sender<Owned>,
 }
 
 /// Takes scrapes in until `cancel`, then those that are still on their way, and makes all of it durable.
@@ -135,6 +138,7 @@ impl Collecting {
         let indexes = self.collector.assign(share, now, &mut batch)?;
         self.store.commit(batch)?;
         self.store.sync_or_wait()?;
+        self.owned.send_replace(self.collector.owned());
         for link in &self.taken {
             link.send_replace(taken);
         }

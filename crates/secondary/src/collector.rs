@@ -21,6 +21,7 @@ use firetower_store::{Appender, Batch, Store, WindowRecord};
 
 use self::closing::CLOSE_DELAY;
 use crate::Error;
+use crate::answer::Owned;
 use crate::census::Census;
 use crate::plan::{Class, KEPT_NOTE, Plans, metrics_of};
 use crate::share::{Share, Shares};
@@ -159,6 +160,11 @@ impl Collector {
         let places = places.collect::<Result<_, Error>>()?;
         self.census.want_snapshot();
         Ok(places)
+    }
+
+    /// Returns the targets that are scraped.
+    pub(crate) fn owned(&self) -> Owned {
+        Arc::new(self.shares.newest().targets().map(|(id, _)| id).collect())
     }
 
     /// Remembers a share of before a start, for the windows that it held in.

@@ -4,6 +4,7 @@
 //! appends them to the store and adds them to the open windows; a window's rows go into the outbox a second after its
 //! end. Everything that a window says follows from the raw samples, so that it can be said again after a crash.
 
+mod answer;
 mod census;
 mod collect;
 mod collector;

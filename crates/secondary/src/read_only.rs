@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_api::{Common, NotTaken, Readiness, WriteMetrics, common, federate, lists, query, spans, tsdb, write};
+use firetower_api::{Common, NotTaken, Readiness, WriteMetrics, common, series, spans, tsdb, write};
 use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, start_http};
+use firetower_query::Local;
 use firetower_relay::ExposedDisk;
 use firetower_store::{DataDirectory, Store, Trouble, is_writable};
 use firetower_topology::ReceiveLimits;
@@ -13,7 +14,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
-use crate::listed::listed;
+use crate::listed::Listed;
 use crate::metrics::StoreMetrics;
 use crate::tsdb::read_tsdb;
 
@@ -55,14 +56,9 @@ pub(crate) async fn answer_read_only(
         write(Arc::new(move |_| Err(NotTaken::Held(said.clone()))), ReceiveLimits::default().bytes as usize, written);
     let answers = Common { readiness: Readiness::waiting(why), registry: Arc::new(registry), reload: None };
     let store = Arc::new(store);
-    let (read_tsdb, listed) = (read_tsdb(Arc::clone(&store)), listed(&store));
-    let router = common(answers).merge(query(Arc::clone(&store), clock.clone()));
-    let router = router
-        .merge(federate(Arc::clone(&store), clock.clone()))
-        .merge(spans(store, clock))
-        .merge(tsdb(read_tsdb))
-        .merge(refuse)
-        .merge(lists(listed));
+    let (read_tsdb, listed) = (read_tsdb(Arc::clone(&store)), Arc::new(Listed(Arc::clone(&store))));
+    let router = common(answers).merge(series(Local(Arc::clone(&store)), listed, clock.clone()));
+    let router = router.merge(spans(store, clock)).merge(tsdb(read_tsdb)).merge(refuse);
     let stop = cancel.child_token();
     let (mut tasks, writable, path) = (Tasks::<Error>::new(), stop.clone(), path.to_owned());
     tasks.start("wait for a disk that can be written", |cancel| async move {

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firetower_api::{
-    About, AskTargets, Common, MakeBackup, Readiness, Reload, TakeWrite, WriteMetrics, about, backup, common, federate,
-    kept, lists, monitor, query, reload_on_signal, spans, targets, tsdb, write,
+    About, AskTargets, Common, MakeBackup, Readiness, Reload, TakeWrite, WriteMetrics, about, backup, common, kept,
+    monitor, reload_on_signal, series, spans, targets, tsdb, write,
 };
 use firetower_daemon::{
     Clock, Ended, HttpMetrics, Listener, ProcessMetrics, Security, Surroundings, Tasks, blocking, start_http,
 };
 use firetower_model::{Assignment, Budget, Generation, KeptLabels, KeptReport, NodeStatus, Role, Timestamp, Window};
+use firetower_query::Local;
 use firetower_relay::{
-    ExposedClock, ExposedDisk, ExposedKept, ExposedStatus, Identity, Link, OutboxLimits, Outlet, RelayMetrics,
+    Answers, ExposedClock, ExposedDisk, ExposedKept, ExposedStatus, Identity, Link, OutboxLimits, Outlet, RelayMetrics,
     watch_disk,
 };
 use firetower_scrape::{
@@ -27,11 +28,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::answer::{Holder, Owned};
 use crate::census::Census;
 use crate::collect::{Assign, Collecting, Wish, Wishes, collect, listen_to_parents};
 use crate::collector::{Collector, Place, newest_stamped};
 use crate::discovery::{making, read_file, read_list};
-use crate::listed::listed;
+use crate::listed::Listed;
 use crate::maintain::maintain;
 use crate::metrics::StoreMetrics;
 use crate::plan::Plans;
@@ -153,6 +155,8 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         region: datacenter.region.clone(),
         datacenter: datacenter.name.clone(),
     };
+    let holder = Holder { store: Arc::new(store.clone()), owned: base.owned.subscribe() };
+    let answers: Arc<dyn Answers> = Arc::new(holder);
     let link = |(primary, taken): (&Node, watch::Receiver<(Generation, u64)>)| Link {
         identity: identity.clone(),
         parent: primary.name.clone(),
@@ -165,7 +169,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         taken,
         events: events.clone(),
         metrics: relay_metrics.clone(),
-        answers: None,
+        answers: Some(Arc::clone(&answers)),
     };
     let links: Vec<Link> = datacenter.primaries.iter().zip(followers).map(link).collect();
     set_clock(&clock, &links, &store).await?;
@@ -322,6 +326,8 @@ struct Base {
     outlet: Option<Arc<Outlet>>,
     status: watch::Sender<NodeStatus>,
     rows: watch::Sender<KeptReport>,
+    /// The targets that are scraped.
+    owned: watch::Sender<Owned>,
     registry: Registry,
     tasks: Tasks<Error>,
     readiness: Readiness,
@@ -358,6 +364,7 @@ impl Base {
             outlet,
             status,
             rows,
+            owned: watch::Sender::default(),
             registry,
             tasks: Tasks::new(),
             readiness,
@@ -395,6 +402,7 @@ impl Base {
             blocking(|| collector.assign(share, clock.now(), &mut batch))?;
             store.commit(batch)?;
         }
+        self.owned.send_replace(collector.owned());
         let leading = collector.leading();
         let (to_collector, scrapes) = mpsc::channel(SCRAPES_MAX);
         let (to_assign, assigns) = mpsc::channel(1);
@@ -427,6 +435,7 @@ impl Base {
             rows: self.rows.clone(),
             status: self.status.clone(),
             taken,
+            owned: self.owned.clone(),
         };
         let (assignments, configured, ticking) = (inputs.assignments, inputs.configured, clock.clone());
         self.tasks.start("scrape", |cancel| {
@@ -460,7 +469,8 @@ impl Base {
         let answers = Common { readiness: self.readiness, registry: Arc::new(self.registry), reload: Some(reload) };
         let store = Arc::new(self.store);
         let read_tsdb = read_tsdb(Arc::clone(&store));
-        let mut router = common(answers).merge(query(Arc::clone(&store), clock.clone()));
+        let listed = Arc::new(Listed(Arc::clone(&store)));
+        let mut router = common(answers).merge(series(Local(Arc::clone(&store)), listed, clock.clone()));
         let jobs = self.jobs.clone();
         let read_jobs = move || {
             let job = |job: &ScrapeConfig| (job.job_name.clone(), job.interval, job.timeout);
@@ -472,12 +482,10 @@ impl Base {
         let copied = Arc::clone(&store);
         let make: MakeBackup = Arc::new(move |to| Ok(copied.backup(to).map(|made| (made.files, made.bytes))?));
         router = router
-            .merge(federate(Arc::clone(&store), clock.clone()))
             .merge(spans(Arc::clone(&store), clock))
             .merge(tsdb(read_tsdb))
             .merge(monitor(self.status.subscribe()))
             .merge(write(take, bytes_max, written))
-            .merge(lists(listed(&store)))
             .merge(about(said))
             .merge(backup(make));
         if let Some(ask) = self.targets {

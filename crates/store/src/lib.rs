@@ -27,7 +27,7 @@ pub use engine::ModelDisk;
 pub use error::Error;
 #[doc(hidden)]
 pub use hostile::read_hostile;
-pub use raw::{Appended, Appender, Bucket, LastRow, LooseSample, ScrapeRow, ScrapeRows, Settle, StoreStats};
+pub use raw::{Appended, Appender, Bucket, LastRow, LooseSample, OfTargets, ScrapeRow, ScrapeRows, Settle, StoreStats};
 pub use tiers::{Cutoffs, Retire};
 pub use tree::applied::{Applied, Hello, Receiver};
 pub use tree::dictionary::ROW_KEYS_MAX;

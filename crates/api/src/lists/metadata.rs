@@ -5,18 +5,20 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::response::Response;
 use firetower_model::Kind;
+use firetower_query::Lister;
 use serde_json::{Value, json};
 
-use super::{Lists, limit};
+use super::{Lists, limit, success};
 use crate::error::Error;
 use crate::params::Params;
 
 pub(super) async fn metadata(State(lists): State<Lists>, params: Params) -> Result<Response, Error> {
     let limit = limit(&params)?.unwrap_or(usize::MAX);
     let only = params.get("metric").map(str::to_owned);
-    let make = move |listed: &super::Listed| {
+    let make = move |lister: &dyn Lister| {
         let mut families: BTreeMap<String, &str> = BTreeMap::new();
-        for (name, kind) in (listed.kinds)() {
+        let (kinds, answered) = lister.kinds()?;
+        for (name, kind) in kinds {
             if let Some(word) = word(kind) {
                 families.insert(family(&name, kind).to_owned(), word);
             }
@@ -24,7 +26,7 @@ pub(super) async fn metadata(State(lists): State<Lists>, params: Params) -> Resu
         let asked = families.into_iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name));
         let entry = |(name, word)| (name, json!([{ "type": word, "help": "", "unit": "" }]));
         let data: serde_json::Map<String, Value> = asked.take(limit).map(entry).collect();
-        Ok(json!({ "status": "success", "data": data }))
+        Ok(success(data.into(), Vec::new(), answered.as_ref()))
     };
     lists.make(make).await
 }

@@ -1,6 +1,10 @@
+use std::collections::HashMap;
+
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use firetower_model::labels::NAME;
+use firetower_model::{Kind, Labels};
+use firetower_query::visit_entries;
 use tower::ServiceExt;
 
 use super::*;
@@ -11,24 +15,41 @@ fn router() -> Router {
         let labels = labels.iter().copied().chain([(NAME, name)]);
         (Labels::new(labels), Timestamp::from_millis(at))
     };
-    let all = Arc::new(vec![
+    let all = vec![
         series("m", &[("job", "b"), ("dotted.name", "x")], 999_000),
         series("m", &[("job", "a")], 999_000),
         series("n", &[("job", "c")], 2_000_000),
-    ]);
-    let (of_series, of_sets) = (Arc::clone(&all), all);
+    ];
     let kinds = [("m_bucket", Kind::Histogram), ("m_sum", Kind::Histogram), ("n", Kind::Counter), ("o", Kind::Unknown)];
-    lists(Listed {
-        series: Arc::new(move |matchers, range, visit| {
-            let is_match = |labels: &Labels| matchers.iter().all(|matcher| matcher.is_match_labels(labels));
-            let inside = of_series.iter().filter(|(labels, at)| range.contains(*at) && is_match(labels));
-            inside.map(|(labels, _)| labels).for_each(visit);
-        }),
-        label_sets: Arc::new(move |range, visit| {
-            of_sets.iter().filter(|(_, at)| range.contains(*at)).for_each(|(labels, _)| visit(labels));
-        }),
-        kinds: Arc::new(move || kinds.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect()),
-    })
+    let kinds = kinds.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect();
+    lists(Arc::new(Fake { all, kinds }))
+}
+
+struct Fake {
+    all: Vec<(Labels, Timestamp)>,
+    kinds: HashMap<String, Kind>,
+}
+
+impl Lister for Fake {
+    fn list(
+        &self,
+        what: &Listing,
+        selected: &[Vec<Matcher>],
+        range: TimeRange,
+        visit: &mut dyn FnMut(Entry<'_>),
+    ) -> Result<Option<Answered>, firetower_query::Error> {
+        let is_match = |labels: &Labels| {
+            let mut lists = selected.iter();
+            selected.is_empty() || lists.any(|list| list.iter().all(|matcher| matcher.is_match_labels(labels)))
+        };
+        let inside = self.all.iter().filter(|(labels, at)| range.contains(*at) && is_match(labels));
+        inside.for_each(|(labels, _)| visit_entries(what, labels, visit));
+        Ok(None)
+    }
+
+    fn kinds(&self) -> Result<(HashMap<String, Kind>, Option<Answered>), firetower_query::Error> {
+        Ok((self.kinds.clone(), None))
+    }
 }
 
 #[tokio::test]

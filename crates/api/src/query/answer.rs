@@ -6,7 +6,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::asked::Asked;
 use crate::error::Error;
-use crate::json::{DAMAGE, write_labels, write_notes, write_time, write_value};
+use crate::json::{write_labels, write_notes, write_time, write_value};
 
 /// How large an answer may be.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +110,7 @@ impl Writer<'_> {
         self.write_all(held)?;
         self.text.push_str("]}");
         if select.left_out() != left_out {
-            write_notes(&mut self.text, &[DAMAGE.into()], &[]);
+            write_notes(&mut self.text, &[firetower_query::DAMAGE.into()], &[]);
         }
         self.text.push('}');
         Ok(std::mem::take(&mut self.text))

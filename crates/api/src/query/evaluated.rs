@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use firetower_model::{Labels, Sample, Select};
+use firetower_model::{Answered, Labels, Sample};
 use firetower_promql::{Answer, Curve, Error as PromqlError, Limits, Usage, Value, is_absent};
+use firetower_query::Reader;
 use serde_json::json;
 use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use super::answer::{Chunk, write_sample};
 use super::asked::Asked;
 use crate::error::Error;
-use crate::json::{DAMAGE, write_labels, write_notes, write_time, write_value};
+use crate::json::{missing, write_answered, write_labels, write_notes, write_time, write_value};
 
 /// How much of a large answer is sent at a time.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -21,11 +22,16 @@ const CHUNK_BYTES: usize = 256 << 10;
 const TRUNCATED: &str = "results truncated due to limit";
 
 /// Evaluates what is asked and sends the answer in pieces; gives up quietly if nobody takes them. Blocks.
-pub(super) fn write<S: Select>(select: &S, asked: &Asked, limits: &Limits, sender: &Sender<Chunk>) {
+pub(super) fn write<R: Reader>(reader: &R, asked: &Asked, limits: &Limits, sender: &Sender<Chunk>) {
     let started = Instant::now();
-    let left_out = select.left_out();
+    let left_out = reader.left_out();
     let is_stopped = || sender.is_closed() || asked.in_time().is_err();
-    let mut answer = match asked.query.evaluate(select, &asked.question, limits, &is_stopped) {
+    let (query, question) = (&asked.query, &asked.question);
+    let evaluated = match reader.below() {
+        None => query.evaluate(reader, question, limits, &is_stopped),
+        Some(below) => query.evaluate_below(reader, below, question, limits, &is_stopped),
+    };
+    let mut answer = match evaluated {
         Ok(answer) => answer,
         Err(error) => {
             let error = match error {
@@ -37,12 +43,16 @@ pub(super) fn write<S: Select>(select: &S, asked: &Asked, limits: &Limits, sende
             return;
         }
     };
-    if select.left_out() != left_out {
-        answer.warnings.push(DAMAGE.into());
+    let answered = reader.answered();
+    if let Some(answered) = &answered {
+        answer.warnings.extend(missing(answered));
+    }
+    if reader.left_out() != left_out {
+        answer.warnings.push(firetower_query::DAMAGE.into());
     }
     truncate(&mut answer, asked.series_max);
     let mut writer = Writer { sender, text: String::new(), is_first: true, is_streaming: false };
-    if writer.write(asked, answer, started).is_some() {
+    if writer.write(asked, answer, answered.as_ref(), started).is_some() {
         let rest = std::mem::take(&mut writer.text);
         let _ = sender.blocking_send(if writer.is_streaming { Chunk::Part(rest) } else { Chunk::Whole(rest) });
     }
@@ -77,7 +87,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// Leaves what is not sent yet in `text`; returns nothing if nobody listens.
-    fn write(&mut self, asked: &Asked, answer: Answer, started: Instant) -> Option<()> {
+    fn write(&mut self, asked: &Asked, answer: Answer, answered: Option<&Answered>, started: Instant) -> Option<()> {
         let (warnings, infos, usage) = (answer.warnings.clone(), answer.infos.clone(), answer.usage);
         let steps = asked.question.steps;
         let kind = match &answer.value {
@@ -124,6 +134,9 @@ impl Writer<'_> {
         }
         self.text.push('}');
         write_notes(&mut self.text, &warnings, &infos);
+        if let Some(answered) = answered {
+            write_answered(&mut self.text, answered);
+        }
         self.text.push('}');
         Some(())
     }

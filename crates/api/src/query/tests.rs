@@ -4,7 +4,8 @@ use std::convert::Infallible;
 
 use axum::body::to_bytes;
 use axum::http::Request;
-use firetower_model::{Labels, Matcher, STALE, Sample, Series, TimeRange, Timestamp};
+use firetower_model::{Labels, Matcher, STALE, Sample, Select, Series, TimeRange, Timestamp};
+use firetower_query::Local;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -53,7 +54,7 @@ fn fake() -> Fake {
 }
 
 fn router(limits: Limits) -> Router {
-    with_limits(Arc::new(fake()), Clock::starting_at(Timestamp::from_millis(1_000_500)), limits)
+    with_limits(Local(Arc::new(fake())), Clock::starting_at(Timestamp::from_millis(1_000_500)), limits)
 }
 
 async fn ask(router: Router, request: Request<Body>) -> (u16, Result<String, axum::Error>) {

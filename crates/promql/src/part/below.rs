@@ -1,8 +1,6 @@
 //! The asking side of a part.
 
-use std::collections::BTreeMap;
-
-use firetower_model::{Ask, Column, Labels, Piece, Sample, Series};
+use firetower_model::{Ask, Column, Loose, Piece};
 
 use crate::curve::Curve;
 use crate::error::Error;
@@ -84,25 +82,5 @@ impl Evaluation<'_> {
         here.stream(of, steps, &mut |curve| sink(Coming::Curve(curve)))?;
         self.meter.release(held);
         Ok(())
-    }
-}
-
-/// What several have of the same series.
-#[derive(Default)]
-struct Loose(BTreeMap<Labels, Vec<Sample>>);
-
-impl Loose {
-    fn add(&mut self, found: Vec<Series>) {
-        found.into_iter().for_each(|series| self.0.entry(series.labels).or_default().extend(series.samples));
-    }
-
-    /// Returns each series with all its samples in time order; of two at one moment one stays.
-    fn joined(self) -> Vec<Series> {
-        let join = |(labels, mut samples): (Labels, Vec<Sample>)| {
-            samples.sort_by(|a, b| a.at.cmp(&b.at).then(a.value.total_cmp(&b.value)));
-            samples.dedup_by_key(|sample| sample.at);
-            Series { labels, samples }
-        };
-        self.0.into_iter().map(join).collect()
     }
 }

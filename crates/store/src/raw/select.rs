@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
         self.snapshot.raw_iterator_cf_opt(self.store.family(family), self.store.reading())
     }
 
-    fn read(&self, pairs: &[Candidate]) -> Result<Vec<Series>, Error> {
+    pub(crate) fn read(&self, pairs: &[Candidate]) -> Result<Vec<Series>, Error> {
         let mut found: Vec<Found> = pairs.iter().map(|_| Found::default()).collect();
         self.read_blocks(&self.block_buckets, pairs, &mut found)?;
         self.read_rows(pairs, &mut found)?;
