@@ -8,6 +8,7 @@ mod churn;
 mod freshness;
 mod history;
 mod peers;
+mod questions;
 mod restart;
 mod run;
 mod table;
@@ -44,6 +45,8 @@ enum What {
     Restart(restart::Options),
     /// Memory and disk while a share of the targets is replaced again and again.
     Churn(churn::Options),
+    /// One question to the whole tree, beside the same question to each secondary.
+    Questions(questions::Options),
     /// One target suddenly exposes a hundred times its series: what that costs the others.
     Cardinality(cardinality::Options),
 }
@@ -108,6 +111,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
         What::Freshness(options) => freshness::measure(options, &arguments.common)?,
         What::Restart(options) => restart::measure(options, &arguments.common)?,
         What::Churn(options) => churn::measure(options, &arguments.common)?,
+        What::Questions(options) => questions::measure(options, &arguments.common)?,
         What::Cardinality(options) => cardinality::measure(options, &arguments.common)?,
     };
     let text = serde_json::to_string_pretty(&figures)?;

@@ -20,7 +20,7 @@ pub(crate) use stored::{stored_samples, stored_scrapes};
 pub(crate) use tree::{LATE_SECONDS, SECONDARY, Tree, target_labels};
 
 /// How long a process may take to be ready.
-const READY: Duration = Duration::from_secs(60);
+pub(crate) const READY: Duration = Duration::from_secs(60);
 /// First port tried; below those that the kernel gives to outgoing connections.
 const FIRST_PORT: u16 = 18_000;
 
