@@ -1,10 +1,11 @@
 //! Where reading that may block leaves the runtime's own threads.
 
+use firetower_daemon::aside;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::error::Error;
 
-/// Runs `read`, which may block, on a thread kept for that; on a runtime of one thread it simply runs.
+/// Runs `read`, which may block, on a thread of its own; on a runtime of one thread it simply runs.
 ///
 /// # Errors
 /// What `read` returned, or [`Error::Unavailable`] if it panicked or the runtime is stopping.
@@ -18,8 +19,9 @@ pub(crate) async fn blocking<T: Send + 'static>(
     if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
         return read();
     }
-    match tokio::task::spawn_blocking(read).await {
-        Ok(answer) => answer,
+    match aside("read", read).await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => Err(Error::Unavailable { step, source: "its thread ended".into() }),
         Err(source) => Err(Error::Unavailable { step, source: Box::new(source) }),
     }
 }

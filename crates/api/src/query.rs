@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use firetower_daemon::Clock;
+use firetower_daemon::{Clock, aside};
 use firetower_promql::Query;
 use firetower_query::{Reader, Source};
 use futures::{StreamExt, stream};
@@ -107,7 +107,8 @@ async fn answer<S: Source>(answers: Answers<S>, asked: Asked) -> Result<Response
     let turn = timeout_at(asked.deadline(), answers.running.acquire_owned()).await;
     let permit = turn.map_err(|_| Error::Timeout { after: asked.timeout })?.ok();
     let (sender, mut chunks) = mpsc::channel(CHUNKS_QUEUED_MAX);
-    tokio::task::spawn_blocking(move || {
+    // What is said of its end comes in chunks.
+    drop(aside("query", move || {
         let listening = sender.clone();
         let reader = answers.source.open(asked.deadline(), Arc::new(move || listening.is_closed()));
         // What lies below is asked for values, not for all samples that they are chosen from.
@@ -117,7 +118,7 @@ async fn answer<S: Source>(answers: Answers<S>, asked: Asked) -> Result<Response
             evaluated::write(&reader, &asked, &answers.limits.evaluation(), &sender);
         }
         drop(permit);
-    });
+    }));
     let first = match chunks.recv().await {
         Some(Chunk::Whole(text)) => return Ok(json::text(text)),
         Some(Chunk::Part(text)) => text,

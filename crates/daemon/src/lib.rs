@@ -12,6 +12,7 @@
 //! assert!(a.below(10) < 10);
 //! ```
 
+mod aside;
 mod backoff;
 mod blocking;
 mod clock;
@@ -27,6 +28,7 @@ mod surroundings;
 mod tasks;
 mod telemetry;
 
+pub use aside::aside;
 pub use backoff::Backoff;
 pub use blocking::blocking;
 pub use clock::Clock;

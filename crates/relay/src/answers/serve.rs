@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firetower_daemon::chain;
+use firetower_daemon::{aside, chain};
 use firetower_model::{AskError, Inquiry};
 use firetower_wire as wire;
 use firetower_wire::limits::ANSWER_CREDIT_BYTES;
@@ -180,6 +180,9 @@ async fn answer(
         let mut out = Out::new(line);
         answers.answer(&inquiry, &mut out).and_then(|ending| out.end(&ending))
     };
-    let worked = tokio::task::spawn_blocking(work).await;
-    worked.unwrap_or_else(|_| Err(AskError::Unavailable { reason: "the work on the answer broke".into() }))
+    let worked = aside("answer", work).await;
+    worked
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| Err(AskError::Unavailable { reason: "the work on the answer broke".into() }))
 }
