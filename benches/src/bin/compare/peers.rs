@@ -1,5 +1,6 @@
 //! Prometheus, VictoriaMetrics, and a secondary with its primary attached, in turns over a fresh fleet each.
 
+mod askers;
 mod figures;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use crate::Common;
 use crate::run::{Directory, Fleet, SECONDARY, Tree, free_ports, stored_samples};
 use crate::watch::{Watched, watch};
 
+use askers::while_asked;
 use figures::{Figures, medians, print};
 
 /// How often stored samples are counted again, and after which time.
@@ -34,6 +36,9 @@ pub(crate) struct Options {
     /// How often each peer takes its turn; medians are printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// How many clients ask one heavy query after the other meanwhile.
+    #[arg(long, default_value_t = 0)]
+    askers: usize,
     /// Which peers.
     #[arg(long, value_delimiter = ',', default_value = "prometheus,victoria-metrics,firetower")]
     only: Vec<String>,
@@ -106,8 +111,8 @@ fn alone(peer: &str, options: &Options, common: &Common, directory: &Path) -> Re
     };
     let mut running = Running::start(peer, directory, &mut command)?;
     let length = (options.warmup_seconds, options.seconds);
-    let watched = watch(length, &fleet, running.process(), &mut || running.check())?;
-    let url = format!("http://{address}");
+    let (url, process) = (format!("http://{address}"), running.process());
+    let watched = while_asked(options.askers, &url, || watch(length, &fleet, process, &mut || running.check()))?;
     let turn = Turn { peer: peer.to_owned(), fleet, watched, url, data, others_cpu_seconds: 0.0 };
     let figures = turn.end(options, common)?;
     running.stop()?;
@@ -119,14 +124,15 @@ fn firetower(options: &Options, common: &Common, directory: &Path) -> Result<Fig
     let mut tree = Tree::start(common, directory)?;
     let process = tree.secondary.process();
     let length = (options.warmup_seconds, options.seconds);
-    let watched = watch(length, &fleet, process, &mut || tree.secondary.check())?;
+    let url = tree.secondary_url.clone();
+    let watched = while_asked(options.askers, &url, || watch(length, &fleet, process, &mut || tree.secondary.check()))?;
     let others =
         [&tree.primary, &tree.global].map(|one| one.process().read().map_or(0.0, |reading| reading.cpu_seconds));
     let turn = Turn {
         peer: "firetower".to_owned(),
         fleet,
         watched,
-        url: tree.secondary_url.clone(),
+        url,
         data: directory.join(SECONDARY),
         others_cpu_seconds: others.iter().sum(),
     };
