@@ -99,9 +99,13 @@ pub struct Common {
     pub reload: Option<Reload>,
 }
 
-/// Returns `GET /-/healthy`, `GET /-/ready`, `GET /metrics` and `POST /-/reload`.
+/// What is at the root, for people and for clients that look whether anybody is there.
+const ROOT: &str = "firetower answers at /api/v1/status, /api/v1/query and /metrics\n";
+
+/// Returns `GET /`, `/-/healthy`, `GET /-/ready`, `GET /metrics` and `POST /-/reload`.
 pub fn common(answers: Common) -> Router {
     Router::new()
+        .route("/", get(async || ROOT))
         .route("/-/healthy", get(async || "firetower is healthy\n"))
         .route("/-/ready", get(ready).with_state(answers.readiness))
         .route("/metrics", get(metrics).with_state(answers.registry))
@@ -165,6 +169,7 @@ mod tests {
         let registry = Arc::new(registry);
         let router = common(Common { readiness: readiness.clone(), registry: registry.clone(), reload: Some(reload) });
 
+        assert_eq!(ask(&router, "GET", "/").await, (200, ROOT.into()));
         assert_eq!(ask(&router, "GET", "/-/healthy").await, (200, "firetower is healthy\n".into()));
         assert_eq!(ask(&router, "GET", "/-/ready").await, (503, "not ready: opening the store\n".into()));
         readiness.set_ready();

@@ -16,6 +16,7 @@ use axum::routing::get;
 use firetower_daemon::{Clock, aside};
 use firetower_promql::Query;
 use firetower_query::{Reader, Source};
+use firetower_topology::QueryLimits;
 use futures::{StreamExt, stream};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
@@ -29,9 +30,6 @@ pub(crate) use selector::matchers;
 
 use answer::{Chunk, Limits};
 use asked::Asked;
-
-/// How many queries are answered at a time; the others wait. Prometheus's `--query.max-concurrency`.
-const CONCURRENT_MAX: usize = 20;
 
 /// How many pieces of an answer may wait for a slow reader.
 const CHUNKS_QUEUED_MAX: usize = 2;
@@ -57,18 +55,18 @@ impl<S> Clone for Answers<S> {
 /// Returns `GET` and `POST` of `/api/v1/query`, `/api/v1/query_range` and `/api/v1/format_query`, and
 /// `GET /api/v1/status/buildinfo`.
 ///
-/// Queries are PromQL as Prometheus 3 has it, with its parameters `timeout`, `limit`, `lookback_delta` and `stats`. Twenty
-/// are answered at a time, on threads of their own; one ends when its time is over or its client is gone. What a
+/// Queries are PromQL as Prometheus 3 has it, with its parameters `timeout`, `limit`, `lookback_delta` and `stats`. As many
+/// as `limits` says are answered at a time, on threads of their own; one ends when its time is over or its client is gone. What a
 /// selector alone selects is answered in order of the labels up to a million samples; what is larger is streamed in the
 /// store's own order, and if it fails midway the connection is cut, so that nobody takes a part for the whole. An answer from
 /// the monitors below has a `coverage`: how many targets there are, of how many those are that answered, and who did not.
-pub(crate) fn query<S: Source>(source: S, clock: Clock) -> Router {
-    with_limits(source, clock, Limits::PROMETHEUS)
+pub(crate) fn query<S: Source>(source: S, clock: Clock, limits: QueryLimits) -> Router {
+    with_limits(source, clock, Limits::of(limits))
 }
 
 fn with_limits<S: Source>(source: S, clock: Clock, limits: Limits) -> Router {
     let answers =
-        Answers { source: Arc::new(source), clock, running: Arc::new(Semaphore::new(CONCURRENT_MAX)), limits };
+        Answers { source: Arc::new(source), clock, running: Arc::new(Semaphore::new(limits.at_once)), limits };
     let router = Router::new()
         .route("/api/v1/query", get(instant::<S>).post(instant::<S>).with_state(answers.clone()))
         .route("/api/v1/query_range", get(range::<S>).post(range::<S>).with_state(answers))
@@ -90,12 +88,13 @@ async fn build_info() -> Response {
 }
 
 async fn instant<S: Source>(State(answers): State<Answers<S>>, params: Params) -> Result<Response, Error> {
-    let asked = Asked::instant(&params, answers.clock.now())?;
+    let asked = Asked::instant(&params, answers.clock.now(), answers.limits.timeout)?;
     answer(answers, asked).await
 }
 
 async fn range<S: Source>(State(answers): State<Answers<S>>, params: Params) -> Result<Response, Error> {
-    answer(answers, Asked::range(&params)?).await
+    let asked = Asked::range(&params, answers.limits.timeout)?;
+    answer(answers, asked).await
 }
 
 async fn format(params: Params) -> Result<Response, Error> {

@@ -94,7 +94,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let (rows, ticking) = (store.clone(), clock.clone());
     tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(rows, ticking, cancel).await?) });
     let (copied, watched) = (store.clone(), store.clone());
-    let (asking, retention) = (clock.clone(), topology.retention.raw);
+    let (asking, retention, queries) = (clock.clone(), topology.retention.raw, topology.queries);
     // It has no jobs: those are the datacenters'.
     let about_it = About { started: now, retention: Arc::new(move || retention), jobs: Arc::new(Vec::new) };
     let answers = answers(store, &topology, below.subscribe(), status.subscribe(), clock);
@@ -111,7 +111,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
     let router = common(Common { readiness, registry: Arc::new(registry), reload: Some(reload) })
         .merge(global(answers))
         .merge(backup(make))
-        .merge(series(tree.clone(), Arc::new(tree), asking))
+        .merge(series(tree.clone(), Arc::new(tree), asking, queries))
         .merge(about(about_it));
     start_http(&mut tasks, http, router, security, served);
     finish(tasks.join(cancel, grace).await, grace)

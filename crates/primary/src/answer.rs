@@ -5,16 +5,17 @@ use std::sync::Arc;
 use firetower_model::{AskError, Ending, Inquiry};
 use firetower_query::{Known, Roll, Tree, answer_from_below};
 use firetower_relay::{Answers, Out};
+use firetower_topology::QueryLimits;
 
 use crate::shares::Shares;
 
 /// Answers from the secondaries.
-pub(crate) struct Holder(pub(crate) Tree);
+pub(crate) struct Holder(pub(crate) Tree, pub(crate) QueryLimits);
 
 impl Answers for Holder {
     fn answer(&self, inquiry: &Inquiry, out: &mut Out) -> Result<Ending, AskError> {
         let is_stopped = out.stopped();
-        answer_from_below(&self.0, inquiry, is_stopped, &mut |piece| out.say(piece))
+        answer_from_below(&self.0, inquiry, &self.1, is_stopped, &mut |piece| out.say(piece))
     }
 }
 

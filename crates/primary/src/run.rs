@@ -123,7 +123,7 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         status: status.clone(),
         events,
         metrics: metrics.clone(),
-        answers: Arc::new(Holder(tree.clone())),
+        answers: Arc::new(Holder(tree.clone(), topology.queries)),
     };
     let links: Vec<Link> = topology.globals.iter().map(|global| lines.link_to(global)).collect();
     Link::set_clock(&links).await;
@@ -159,6 +159,7 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
     let asking = clock.clone();
     tasks.start("maintain rows", |cancel| async move { Ok(maintain_rows(store, clock, cancel).await?) });
     let said_jobs = watch::Sender::new(datacenter.scrape_configs.clone());
+    let queries = topology.queries;
     let about_it = describe(now, topology.retention.raw, said_jobs.subscribe());
     let changes = Changes { jobs: to_configure, said_jobs, secondaries: to_regroup };
     let reload = reloading(reload, Arc::new(topology), name, changes);
@@ -176,7 +177,7 @@ async fn start(setup: Setup) -> Result<Tasks<Error>, Error> {
         .merge(kept(rows.subscribe()))
         .merge(monitor(status.subscribe()))
         .merge(backup(make))
-        .merge(series(tree.clone(), Arc::new(tree), asking))
+        .merge(series(tree.clone(), Arc::new(tree), asking, queries))
         .merge(about(about_it));
     start_http(&mut tasks, http, router, security, served);
     Ok(tasks)

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use firetower_model::{Ask, AskError, Ending, Inquiry, Matcher, Piece, Select, Series, TimeRange, Timestamp};
 use firetower_promql::{Below, Error, Limits, PartQuestion, Query};
+use firetower_topology::QueryLimits;
 use tokio::time::Instant;
 
-use crate::{IsStopped, Reader, Source, Tree};
+use crate::{IsStopped, Reader, Source, Tree, evaluation_limits};
 
 /// How many samples go into one piece.
 const PIECE_SAMPLES: usize = 8 << 10;
@@ -25,17 +26,21 @@ pub fn answer_part<S: Select>(
     ask: &Ask,
     (stayed, moved): (&S, Option<&S>),
     below: Option<&dyn Below>,
-    is_stopped: &dyn Fn() -> bool,
+    (limits, is_stopped): (&QueryLimits, &dyn Fn() -> bool),
     say: Say<'_>,
 ) -> Result<Ending, AskError> {
     match ask {
         Ask::Evaluate { text, whole, moments, look_back } => {
             let query = Query::parse(text).map_err(refused)?;
             let question = PartQuestion { whole: *whole, moments: *moments, look_back: *look_back };
-            let said =
-                query.answer_part((stayed, moved), below, question, &Limits::PROMETHEUS, is_stopped, &mut |piece| {
-                    say(piece).map_err(|_| Error::Stopped)
-                });
+            let said = query.answer_part(
+                (stayed, moved),
+                below,
+                question,
+                &evaluation_limits(limits),
+                is_stopped,
+                &mut |piece| say(piece).map_err(|_| Error::Stopped),
+            );
             let said = said.map_err(refused)?;
             let (warnings, infos) = (said.warnings, said.infos);
             Ok(Ending { warnings, infos, series: said.usage.series, samples: said.usage.samples, ..Ending::default() })
@@ -138,6 +143,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 pub fn answer_from_below(
     tree: &Tree,
     inquiry: &Inquiry,
+    limits: &QueryLimits,
     is_stopped: IsStopped,
     say: Say<'_>,
 ) -> Result<Ending, AskError> {
@@ -146,7 +152,7 @@ pub fn answer_from_below(
     let reader = tree.open(Instant::now() + inquiry.within, Arc::clone(&is_stopped));
     let mut ending = match &inquiry.ask {
         ask @ (Ask::Evaluate { .. } | Ask::Samples { .. }) => {
-            answer_part(ask, (&reader, None), reader.below(), &*is_stopped, say)?
+            answer_part(ask, (&reader, None), reader.below(), (limits, &*is_stopped), say)?
         }
         ask @ (Ask::Labels { .. } | Ask::Kinds) => {
             reader.pass_on(ask.clone(), say)?;

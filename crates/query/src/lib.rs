@@ -13,7 +13,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use firetower_model::{Answered, Kind, Labels, Listing, Matcher, Select, TimeRange};
-use firetower_promql::Below;
+use firetower_promql::{Below, Limits};
+use firetower_topology::QueryLimits;
 use tokio::time::Instant;
 
 pub use answer::{Say, answer_from_below, answer_part, part_range};
@@ -27,6 +28,14 @@ pub const DAMAGE: &str =
 
 /// Tells whether nobody waits for an answer any more.
 pub type IsStopped = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Bytes that are counted for a value or a sample that is held.
+const VALUE_BYTES: u64 = 16;
+
+/// Returns what a query may need by `limits`; what they leave open is as Prometheus has it.
+pub fn evaluation_limits(limits: &QueryLimits) -> Limits {
+    Limits { samples: limits.memory / VALUE_BYTES, series: limits.series, ..Limits::PROMETHEUS }
+}
 
 /// Something that queries are answered from.
 pub trait Source: Send + Sync + 'static {

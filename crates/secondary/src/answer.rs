@@ -9,6 +9,7 @@ use firetower_model::{
 use firetower_query::{DAMAGE, Entry, Lister, answer_part, part_range};
 use firetower_relay::{Answers, Out};
 use firetower_store::Store;
+use firetower_topology::QueryLimits;
 use tokio::sync::watch;
 
 use crate::listed::Listed;
@@ -23,6 +24,7 @@ pub(crate) type Owned = Arc<HashSet<TargetId>>;
 pub(crate) struct Holder {
     pub(crate) store: Arc<Store>,
     pub(crate) owned: watch::Receiver<Owned>,
+    pub(crate) limits: QueryLimits,
 }
 
 impl Answers for Holder {
@@ -63,7 +65,8 @@ impl Holder {
         let (stayed, moved) = (self.store.without(moved.clone()), self.store.only(moved));
         let is_stopped = out.stopped();
         let here = (&stayed, Some(&moved));
-        let mut ending = answer_part(&inquiry.ask, here, None, &*is_stopped, &mut |piece| out.say(piece))?;
+        let mut ending =
+            answer_part(&inquiry.ask, here, None, (&self.limits, &*is_stopped), &mut |piece| out.say(piece))?;
         if self.store.left_out() != left_out {
             ending.warnings.push(DAMAGE.into());
         }

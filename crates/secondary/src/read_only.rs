@@ -9,7 +9,7 @@ use firetower_daemon::{HttpMetrics, Listener, Surroundings, Tasks, blocking, sta
 use firetower_query::Local;
 use firetower_relay::ExposedDisk;
 use firetower_store::{DataDirectory, Store, Trouble, is_writable};
-use firetower_topology::ReceiveLimits;
+use firetower_topology::{QueryLimits, ReceiveLimits};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -57,7 +57,8 @@ pub(crate) async fn answer_read_only(
     let answers = Common { readiness: Readiness::waiting(why), registry: Arc::new(registry), reload: None };
     let store = Arc::new(store);
     let (read_tsdb, listed) = (read_tsdb(Arc::clone(&store)), Arc::new(Listed(Arc::clone(&store))));
-    let router = common(answers).merge(series(Local(Arc::clone(&store)), listed, clock.clone()));
+    let router =
+        common(answers).merge(series(Local(Arc::clone(&store)), listed, clock.clone(), QueryLimits::default()));
     let router = router.merge(spans(store, clock)).merge(tsdb(read_tsdb)).merge(refuse);
     let stop = cancel.child_token();
     let (mut tasks, writable, path) = (Tasks::<Error>::new(), stop.clone(), path.to_owned());

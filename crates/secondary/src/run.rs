@@ -22,7 +22,9 @@ use firetower_scrape::{
     Scraper, Tls, discover,
 };
 use firetower_store::{Batch, DataDirectory, Memory, Options, Store};
-use firetower_topology::{Datacenter, Node, ReceiveLimits, Retention, ScrapeConfig, Topology, needing_restart};
+use firetower_topology::{
+    Datacenter, Node, QueryLimits, ReceiveLimits, Retention, ScrapeConfig, Topology, needing_restart,
+};
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -120,6 +122,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         promoted: topology.promote.clone(),
     };
     let mut base = Base::new(store.clone(), status, Some(Arc::clone(&outlet)), budget, &surroundings);
+    base.queries = topology.queries;
     let relay_metrics = RelayMetrics::register(&mut base.registry);
     let place = Place {
         node: node.name.clone(),
@@ -155,7 +158,7 @@ pub async fn run(setup: Setup, cancel: CancellationToken) -> Result<(), Error> {
         region: datacenter.region.clone(),
         datacenter: datacenter.name.clone(),
     };
-    let holder = Holder { store: Arc::new(store.clone()), owned: base.owned.subscribe() };
+    let holder = Holder { store: Arc::new(store.clone()), owned: base.owned.subscribe(), limits: topology.queries };
     let answers: Arc<dyn Answers> = Arc::new(holder);
     let link = |(primary, taken): (&Node, watch::Receiver<(Generation, u64)>)| Link {
         identity: identity.clone(),
@@ -336,6 +339,7 @@ struct Base {
     targets: Option<AskTargets>,
     jobs: watch::Sender<Vec<ScrapeConfig>>,
     retention: Option<watch::Receiver<Retention>>,
+    queries: QueryLimits,
     started: Timestamp,
 }
 
@@ -372,6 +376,7 @@ impl Base {
             targets: None,
             jobs: watch::Sender::default(),
             retention: None,
+            queries: QueryLimits::default(),
             started: clock.now(),
         }
     }
@@ -470,7 +475,7 @@ impl Base {
         let store = Arc::new(self.store);
         let read_tsdb = read_tsdb(Arc::clone(&store));
         let listed = Arc::new(Listed(Arc::clone(&store)));
-        let mut router = common(answers).merge(series(Local(Arc::clone(&store)), listed, clock.clone()));
+        let mut router = common(answers).merge(series(Local(Arc::clone(&store)), listed, clock.clone(), self.queries));
         let jobs = self.jobs.clone();
         let read_jobs = move || {
             let job = |job: &ScrapeConfig| (job.job_name.clone(), job.interval, job.timeout);

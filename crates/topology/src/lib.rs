@@ -46,6 +46,6 @@ pub use scrape_config::{
 };
 pub use standalone::{CheckedScrape, read_scrape_config};
 pub use topology::{
-    AuthFiles, Checked, Datacenter, Defaults, InboxLimits, Instance, Node, OutboxLimits, Place, Profile, ReceiveLimits,
-    Region, Retention, RowBudget, STORE_MEMORY, Service, TlsFiles, Topology, parse_store_memory, read,
+    AuthFiles, Checked, Datacenter, Defaults, InboxLimits, Instance, Node, OutboxLimits, Place, Profile, QueryLimits,
+    ReceiveLimits, Region, Retention, RowBudget, STORE_MEMORY, Service, TlsFiles, Topology, parse_store_memory, read,
 };

@@ -18,6 +18,7 @@ pub fn needing_restart(before: &Topology, after: &Topology, node: &str) -> Vec<S
     note(before.store_memory != after.store_memory, "store_memory");
     note(before.inbox != after.inbox, "inbox");
     note(before.outbox != after.outbox, "outbox");
+    note(before.queries != after.queries, "queries");
     note(before.tls != after.tls, "tls");
     note(before.auth != after.auth, "auth");
     let (Some(was), Some(is)) = (before.find(node), after.find(node)) else { return keys };

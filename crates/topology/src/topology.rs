@@ -52,6 +52,8 @@ pub struct Topology {
     pub inbox: InboxLimits,
     /// What each secondary takes of what is written to it.
     pub receive: ReceiveLimits,
+    /// How much queries may need at each monitor.
+    pub queries: QueryLimits,
     /// What runs on the nodes.
     pub services: Vec<Service>,
 }
@@ -233,6 +235,31 @@ impl Default for ReceiveLimits {
         ReceiveLimits { window: None, bytes: 32 << 20 }
     }
 }
+
+/// How much queries may need at a monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// Bytes that one query may hold at a time: 16 for each value and each sample.
+    pub memory: u64,
+    /// Series that one query may read, each as often as it reads it.
+    pub series: u64,
+    /// How many are answered at a time; the others wait.
+    pub at_once: u64,
+    /// How long one may take, the wait for its turn included.
+    pub timeout: Duration,
+}
+
+impl Default for QueryLimits {
+    /// What Prometheus allows, and the series of two full secondaries.
+    fn default() -> QueryLimits {
+        QueryLimits { memory: 800_000_000, series: 10_000_000, at_once: 20, timeout: Duration::from_secs(120) }
+    }
+}
+
+/// Least memory of a query, in bytes: a dashboard's panel fits.
+const QUERY_MEMORY_MIN: u64 = 1 << 20;
+/// How many queries may be allowed at a time: each is a thread.
+const QUERIES_AT_ONCE: RangeInclusive<u64> = 1..=1_000;
 
 /// Bytes that one request may be allowed.
 const RECEIVE_BYTES: RangeInclusive<u64> = 64 << 10..=1 << 30;

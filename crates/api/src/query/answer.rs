@@ -1,7 +1,12 @@
 //! The answer to a query that is no more than a selector: what is selected, as it comes from the store.
 
+use std::time::Duration;
+
 use firetower_model::{Sample, Select, Series, is_stale};
 use firetower_promql::Selection;
+use firetower_query::evaluation_limits;
+use firetower_topology::QueryLimits;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 
 use super::asked::Asked;
@@ -19,12 +24,27 @@ pub(super) struct Limits {
     pub sorted_samples: u64,
     /// How much of a larger one is sent at a time.
     pub chunk_bytes: usize,
+    /// How many queries are answered at a time.
+    pub at_once: usize,
+    /// How long one may take, the wait for its turn included.
+    pub timeout: Duration,
 }
 
+/// Up to how many samples an answer is put in order: 16 MB held at most.
+const SORTED_SAMPLES: u64 = 1_000_000;
+
 impl Limits {
-    /// Prometheus's `--query.max-samples`, the series of two full secondaries, and 16 MB held at most.
-    pub(super) const PROMETHEUS: Limits =
-        Limits { samples: 50_000_000, series: 10_000_000, sorted_samples: 1_000_000, chunk_bytes: 256 << 10 };
+    pub(super) fn of(limits: QueryLimits) -> Limits {
+        let evaluation = evaluation_limits(&limits);
+        Limits {
+            samples: evaluation.samples,
+            series: evaluation.series,
+            sorted_samples: SORTED_SAMPLES,
+            chunk_bytes: 256 << 10,
+            at_once: usize::try_from(limits.at_once).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS),
+            timeout: limits.timeout,
+        }
+    }
 
     /// Returns what an evaluation may need that has the same limits.
     pub(super) fn evaluation(self) -> firetower_promql::Limits {

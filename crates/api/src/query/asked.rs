@@ -12,9 +12,6 @@ use crate::params::Params;
 /// How far a selector looks back for a sample. Prometheus's `--query.lookback-delta`.
 pub(super) const LOOK_BACK: Duration = Duration::from_secs(5 * 60);
 
-/// How long a query may take, the wait for its turn included. Prometheus's `--query.timeout`.
-const TIMEOUT: Duration = Duration::from_secs(2 * 60);
-
 /// How many points a series of a range query may have. Prometheus's own limit.
 const POINTS_MAX: usize = 11_000;
 
@@ -34,13 +31,13 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Reads the parameters of an instant query.
-    pub(super) fn instant(params: &Params, now: Timestamp) -> Result<Asked, Error> {
+    pub(super) fn instant(params: &Params, now: Timestamp, timeout: Duration) -> Result<Asked, Error> {
         let query = Query::parse(params.get("query").ok_or(Error::Missing { name: "query" })?)?;
-        Asked::with_options(params, query, Steps::instant(params.time("time")?.unwrap_or(now)), false)
+        Asked::with_options(params, query, Steps::instant(params.time("time")?.unwrap_or(now)), false, timeout)
     }
 
     /// Reads the parameters of a range query.
-    pub(super) fn range(params: &Params) -> Result<Asked, Error> {
+    pub(super) fn range(params: &Params, timeout: Duration) -> Result<Asked, Error> {
         let query = Query::parse(params.get("query").ok_or(Error::Missing { name: "query" })?)?;
         let start = params.time("start")?.ok_or(Error::Missing { name: "start" })?;
         let end = params.time("end")?.ok_or(Error::Missing { name: "end" })?;
@@ -56,17 +53,23 @@ impl Asked {
             return refused("step", "long enough: more than 11,000 points a series are not answered");
         }
         query.check_range()?;
-        Asked::with_options(params, query, steps, true)
+        Asked::with_options(params, query, steps, true, timeout)
     }
 
-    fn with_options(params: &Params, query: Query, steps: Steps, is_range: bool) -> Result<Asked, Error> {
+    fn with_options(
+        params: &Params,
+        query: Query,
+        steps: Steps,
+        is_range: bool,
+        most: Duration,
+    ) -> Result<Asked, Error> {
         let look_back = params.duration("lookback_delta")?.unwrap_or(LOOK_BACK);
         Ok(Asked {
             query,
             question: Question { steps, look_back },
             is_range,
             asked_at: Instant::now(),
-            timeout: params.duration("timeout")?.map_or(TIMEOUT, |timeout| timeout.min(TIMEOUT)),
+            timeout: params.duration("timeout")?.map_or(most, |timeout| timeout.min(most)),
             // 0 says that there is no limit.
             series_max: Some(params.count("limit", 0, usize::MAX)?).filter(|most| *most > 0),
             wants_stats: params.get("stats").is_some(),

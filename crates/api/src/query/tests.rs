@@ -6,6 +6,7 @@ use axum::body::to_bytes;
 use axum::http::Request;
 use firetower_model::{Labels, Matcher, STALE, Sample, Select, Series, TimeRange, Timestamp};
 use firetower_query::Local;
+use firetower_topology::QueryLimits;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -74,7 +75,7 @@ fn get_query(query: &str) -> Request<Body> {
 #[tokio::test]
 async fn selectors_are_answered_as_prometheus_does() {
     let check = async |query: &str, kind: &str, expected: &str| {
-        let (status, text) = ask(router(Limits::PROMETHEUS), get_query(query)).await;
+        let (status, text) = ask(router(Limits::of(QueryLimits::default())), get_query(query)).await;
         let text = text.unwrap();
         let whole = format!(r#"{{"status":"success","data":{{"resultType":"{kind}","result":[{expected}]}}}}"#);
         assert_eq!((status, &text), (200, &whole), "{query}");
@@ -107,7 +108,8 @@ async fn a_form_is_read_like_a_url() {
         request.body(Body::from(text)).unwrap()
     };
     let (status, text) =
-        ask(router(Limits::PROMETHEUS), form("query=m%7Binstance%3D%22a%22%7D&time=1000&timeout=1m")).await;
+        ask(router(Limits::of(QueryLimits::default())), form("query=m%7Binstance%3D%22a%22%7D&time=1000&timeout=1m"))
+            .await;
     assert_eq!((status, text.unwrap().contains(r#""value":[1000,"50"]"#)), (200, true));
 }
 
@@ -119,7 +121,7 @@ async fn what_cannot_be_answered_says_why() {
         let expected = json!({ "status": "error", "errorType": kind, "error": error });
         assert_eq!((found, body), (status, expected), "{query}");
     };
-    let all = Limits::PROMETHEUS;
+    let all = Limits::of(QueryLimits::default());
     let unsupported = "histogram_sum, which is of native histograms, is not answered by this release";
     check("histogram_sum(m)", all, 400, "bad_data", unsupported).await;
     check("rate(m)", all, 400, "bad_data", "expected type matrix in call to function 'rate', got vector").await;
@@ -147,7 +149,7 @@ async fn what_cannot_be_answered_says_why() {
 #[tokio::test]
 async fn expressions_are_evaluated() {
     let check = async |query: &str, expected: Value| {
-        let (status, text) = ask(router(Limits::PROMETHEUS), get_query(query)).await;
+        let (status, text) = ask(router(Limits::of(QueryLimits::default())), get_query(query)).await;
         let body: Value = serde_json::from_str(&text.unwrap()).unwrap();
         assert_eq!((status, body), (200, expected), "{query}");
     };
@@ -186,7 +188,7 @@ async fn a_range_query_answers_a_matrix() {
         Request::get(uri).body(Body::empty()).unwrap()
     };
     let check = async |query: &str, expected: Value| {
-        let (status, text) = ask(router(Limits::PROMETHEUS), get_range(query)).await;
+        let (status, text) = ask(router(Limits::of(QueryLimits::default())), get_range(query)).await;
         let body: Value = serde_json::from_str(&text.unwrap()).unwrap();
         let expected = json!({ "status": "success", "data": { "resultType": "matrix", "result": expected } });
         assert_eq!((status, body), (200, expected), "{query}");
@@ -205,7 +207,7 @@ async fn a_range_query_answers_a_matrix() {
     .await;
 
     let refused = async |query: &str, expected: &str| {
-        let (status, text) = ask(router(Limits::PROMETHEUS), get_range(query)).await;
+        let (status, text) = ask(router(Limits::of(QueryLimits::default())), get_range(query)).await;
         let body: Value = serde_json::from_str(&text.unwrap()).unwrap();
         assert_eq!((status, body["errorType"].as_str()), (400, Some("bad_data")), "{query}");
         assert!(body["error"].as_str().unwrap().contains(expected), "{query}: {body}");
@@ -219,7 +221,7 @@ async fn a_range_query_answers_a_matrix() {
 
 #[tokio::test]
 async fn stats_are_told_when_asked_for() {
-    let (_, text) = ask(router(Limits::PROMETHEUS), get_query("sum(m)&time=>1000&stats=>all")).await;
+    let (_, text) = ask(router(Limits::of(QueryLimits::default())), get_query("sum(m)&time=>1000&stats=>all")).await;
     let body: Value = serde_json::from_str(&text.unwrap()).unwrap();
     let stats = &body["data"]["stats"];
     // 5 minutes of two series, open at the left.
@@ -230,14 +232,14 @@ async fn stats_are_told_when_asked_for() {
 #[tokio::test]
 async fn a_query_is_written_best() {
     let request = Request::get("/api/v1/format_query?query=sum(rate(m[5m]))by(a)").body(Body::empty()).unwrap();
-    let (status, text) = ask(router(Limits::PROMETHEUS), request).await;
+    let (status, text) = ask(router(Limits::of(QueryLimits::default())), request).await;
     let expected = r#"{"data":"sum by (a) (rate(m[5m]))","status":"success"}"#;
     assert_eq!((status, text.unwrap().as_str()), (200, expected));
 }
 
 #[tokio::test]
 async fn large_answers_are_streamed_and_cut_when_they_fail() {
-    let streaming = Limits { sorted_samples: 1, chunk_bytes: 1, ..Limits::PROMETHEUS };
+    let streaming = Limits { sorted_samples: 1, chunk_bytes: 1, ..Limits::of(QueryLimits::default()) };
     let (status, text) = ask(router(streaming), get_query("{instance=~\".+\"}[10m]")).await;
     let body: Value = serde_json::from_str(&text.unwrap()).unwrap();
     assert_eq!((status, body["data"]["result"].as_array().unwrap().len()), (200, 5));

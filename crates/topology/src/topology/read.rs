@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::access::{read_auth, read_tls};
 use super::nodes::{Tier, Used, check_address};
 use super::{
-    Checked, Datacenter, Defaults, INBOX_MIN, InboxLimits, Instance, OutboxLimits, Profile, RECEIVE_BYTES,
-    ReceiveLimits, Region, Retention, RowBudget, STORE_MEMORY, Service, Topology, parse_store_memory,
+    Checked, Datacenter, Defaults, INBOX_MIN, InboxLimits, Instance, OutboxLimits, Profile, QUERIES_AT_ONCE,
+    QUERY_MEMORY_MIN, QueryLimits, RECEIVE_BYTES, ReceiveLimits, Region, Retention, RowBudget, STORE_MEMORY, Service,
+    Topology, parse_store_memory,
 };
 use crate::complaint::Complaint;
 use crate::scrape_config::{LIMIT_KEYS, ScrapeDefaults, read_scrape_configs};
@@ -16,7 +17,7 @@ use crate::yaml::{self, Node, Value};
 /// The version of the file's format that this release reads.
 const VERSION: &str = "1";
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "firetower",
     "defaults",
     "external_labels",
@@ -31,6 +32,7 @@ const KEYS: [&str; 18] = [
     "outbox",
     "inbox",
     "receive",
+    "queries",
     "services",
     "rule_files",
     "alerting",
@@ -97,6 +99,7 @@ fn read_topology(walk: &mut Walk<'_>, tree: &Node) -> Topology {
         outbox: read_outbox(walk, &fields, defaults.window),
         inbox: read_inbox(walk, &fields),
         receive: read_receive(walk, &fields),
+        queries: read_queries(walk, &fields),
         services: services.iter().map(|item| read_service(walk, item, &mut used, &regions)).collect(),
         regions,
     }
@@ -269,6 +272,28 @@ fn read_receive(walk: &mut Walk<'_>, fields: &Fields<'_>) -> ReceiveLimits {
         walk.complain(fields.place_of("bytes"), "a request may be given from 64KiB to 1GiB");
     }
     ReceiveLimits { window: fields.duration(walk, "window"), bytes }
+}
+
+fn read_queries(walk: &mut Walk<'_>, fields: &Fields<'_>) -> QueryLimits {
+    let ours = QueryLimits::default();
+    let Some(node) = fields.get("queries") else { return ours };
+    let fields = Fields::new(walk, node, "queries", &["memory", "series", "at_once", "timeout"], |_| None);
+    let limits = QueryLimits {
+        memory: fields.size(walk, "memory").unwrap_or(ours.memory),
+        series: fields.count(walk, "series").unwrap_or(ours.series),
+        at_once: fields.count(walk, "at_once").unwrap_or(ours.at_once),
+        timeout: fields.duration(walk, "timeout").unwrap_or(ours.timeout),
+    };
+    if limits.memory < QUERY_MEMORY_MIN {
+        walk.complain(fields.place_of("memory"), "a query needs 1MiB at least: 65,536 values");
+    }
+    if limits.series == 0 {
+        walk.complain(fields.place_of("series"), "a query that may read no series has no answer");
+    }
+    if !QUERIES_AT_ONCE.contains(&limits.at_once) {
+        walk.complain(fields.place_of("at_once"), "from 1 to 1000 queries may be answered at a time");
+    }
+    limits
 }
 
 fn read_service(walk: &mut Walk<'_>, item: &Node, used: &mut Used, regions: &[Region]) -> Service {
