@@ -179,6 +179,25 @@ pub enum AskError {
     Gone,
 }
 
+/// How many samples go into one piece.
+const PIECE_SAMPLES: usize = 8 << 10;
+
+/// Cuts series into lots of a bounded size, one for each piece; a series of very many samples is a lot of its own.
+pub fn in_lots(found: Vec<Series>) -> Vec<Vec<Series>> {
+    let mut lots = vec![Vec::new()];
+    let mut samples = 0;
+    for series in found {
+        if samples >= PIECE_SAMPLES {
+            lots.push(Vec::new());
+            samples = 0;
+        }
+        samples += series.samples.len();
+        lots.last_mut().expect("there is one at least").push(series);
+    }
+    lots.retain(|lot| !lot.is_empty());
+    lots
+}
+
 /// What several have of the same series.
 #[derive(Clone, Debug, Default)]
 pub struct Loose(BTreeMap<Labels, Vec<Sample>>);
@@ -198,5 +217,33 @@ impl Loose {
             Series { labels, samples }
         };
         self.0.into_iter().map(join).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(name: &str, times: &[i64]) -> Series {
+        let samples = times.iter().map(|at| Sample { at: Timestamp::from_millis(*at), value: *at as f64 }).collect();
+        Series { labels: Labels::new([("__name__", name)]), samples }
+    }
+
+    #[test]
+    fn what_several_have_is_joined_in_time_order() {
+        let mut loose = Loose::default();
+        loose.add(vec![series("a", &[3, 4]), series("b", &[1])]);
+        loose.add(vec![series("a", &[1, 3])]);
+        assert_eq!(loose.joined(), [series("a", &[1, 3, 4]), series("b", &[1])]);
+    }
+
+    #[test]
+    fn lots_are_bounded_and_have_everything_once() {
+        let times: Vec<i64> = (0..5_000).collect();
+        let found: Vec<Series> = (0..5).map(|at| series(&at.to_string(), &times)).collect();
+        let lots = in_lots(found.clone());
+        assert_eq!(lots.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+        assert_eq!(lots.concat(), found);
+        assert!(in_lots(Vec::new()).is_empty());
     }
 }

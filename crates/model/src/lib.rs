@@ -36,7 +36,7 @@ pub mod status;
 pub mod target;
 pub mod time;
 
-pub use ask::{Answered, Ask, AskError, Column, Ending, Inquiry, Listing, Loose, Missing, Moments, Piece};
+pub use ask::{Answered, Ask, AskError, Column, Ending, Inquiry, Listing, Loose, Missing, Moments, Piece, in_lots};
 pub use assignment::{Assignment, SlotIndex};
 pub use coverage::{Coverage, SlotBits, Watermark};
 pub use cross::{Cross, CrossSum};

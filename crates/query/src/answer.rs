@@ -4,15 +4,12 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use firetower_model::{Ask, AskError, Ending, Inquiry, Matcher, Piece, Select, Series, TimeRange, Timestamp};
+use firetower_model::{Ask, AskError, Ending, Inquiry, Matcher, Piece, Select, Series, TimeRange, Timestamp, in_lots};
 use firetower_promql::{Below, Error, Limits, PartQuestion, Query};
 use firetower_topology::QueryLimits;
 use tokio::time::Instant;
 
 use crate::{IsStopped, Reader, Source, Tree, evaluation_limits};
-
-/// How many samples go into one piece.
-const PIECE_SAMPLES: usize = 8 << 10;
 
 /// Says something to whoever asked.
 pub type Say<'a> = &'a mut dyn FnMut(Piece) -> Result<(), AskError>;
@@ -55,7 +52,7 @@ pub fn answer_part<S: Select>(
                     let batch = batch.map_err(unavailable)?;
                     ending.series += batch.len() as u64;
                     ending.samples += batch.iter().map(|series| series.samples.len() as u64).sum::<u64>();
-                    pieces_of(batch, piece, say)?;
+                    in_lots(batch).into_iter().try_for_each(|lot| say(piece(lot)))?;
                 }
                 Ok(())
             };
@@ -67,20 +64,6 @@ pub fn answer_part<S: Select>(
         }
         Ask::Labels { .. } | Ask::Kinds => Err(AskError::Execution { reason: "not a question about samples".into() }),
     }
-}
-
-/// Says `batch` in pieces of a bounded size; a series of very many samples is one.
-fn pieces_of(batch: Vec<Series>, piece: fn(Vec<Series>) -> Piece, say: Say<'_>) -> Result<(), AskError> {
-    let (mut held, mut samples) = (Vec::new(), 0);
-    for series in batch {
-        samples += series.samples.len();
-        held.push(series);
-        if samples >= PIECE_SAMPLES {
-            say(piece(std::mem::take(&mut held)))?;
-            samples = 0;
-        }
-    }
-    if held.is_empty() { Ok(()) } else { say(piece(held)) }
 }
 
 /// Returns the time that the answer to `ask` looks at.

@@ -38,7 +38,8 @@ impl Answers for Holder {
             }
             Ask::Kinds => {
                 out.say(Piece::Moved(Vec::new()))?;
-                out.say(Piece::Kinds(self.store.kinds().into_iter().collect()))?;
+                let kinds: Vec<_> = self.store.kinds().into_iter().collect();
+                kinds.chunks(PIECE_ENTRIES).try_for_each(|kinds| out.say(Piece::Kinds(kinds.to_vec())))?;
                 Ending::default()
             }
             Ask::Evaluate { .. } | Ask::Samples { .. } => self.read(inquiry, &owned, out)?,

@@ -1,14 +1,16 @@
 //! The answering side of a part.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
-use firetower_model::{Column, Moments, Piece, Select};
+use firetower_model::{Column, Moments, Piece, Select, in_lots};
 
 use crate::aggregate::{End, Members, Operation};
 use crate::curve::Curve;
 use crate::error::Error;
 use crate::evaluate::Evaluation;
-use crate::limits::{Limits, Usage};
+use crate::limits::{Limits, Meter, Usage};
+use crate::notes::Notes;
 use crate::part::{Below, Coming};
 use crate::plan::{Plan, Vector};
 use crate::query::{Query, reader};
@@ -57,7 +59,8 @@ impl Query {
         is_stopped: &dyn Fn() -> bool,
         say: Say<'_>,
     ) -> Result<PartAnswer, Error> {
-        let loose = std::cell::RefCell::new(Vec::new());
+        let (meter, notes) = (Meter::new(*limits), Notes::default());
+        let loose = RefCell::new(Vec::new());
         let stayed = reader(stayed, is_stopped);
         let moved = moved.map(|moved| reader(moved, is_stopped));
         let read = |matchers: &[_], range, sink: crate::evaluate::SeriesSink<'_>| {
@@ -65,12 +68,12 @@ impl Query {
             match &moved {
                 None => Ok(()),
                 Some(moved) => moved(matchers, range, &mut |series| {
+                    meter.hold(series.samples.len())?;
                     loose.borrow_mut().push(series);
                     Ok(())
                 }),
             }
         };
-        let (meter, notes) = (crate::limits::Meter::new(*limits), crate::notes::Notes::default());
         let evaluation = Evaluation {
             read: &read,
             below,
@@ -85,10 +88,7 @@ impl Query {
         let mut pieces = Pieces { say, columns: Vec::new(), numbers: 0, are_groups: false };
         self.say_part(&evaluation, steps, &mut pieces)?;
         pieces.flush()?;
-        let loose = loose.into_inner();
-        if !loose.is_empty() {
-            (pieces.say)(Piece::Loose(loose))?;
-        }
+        in_lots(loose.into_inner()).into_iter().try_for_each(|lot| (pieces.say)(Piece::Loose(lot)))?;
         let usage = meter.usage();
         let (warnings, infos) = notes.take();
         Ok(PartAnswer { warnings, infos, usage })
