@@ -30,15 +30,16 @@ pub fn answer_part<S: Select>(
         Ask::Evaluate { text, whole, moments, look_back } => {
             let query = Query::parse(text).map_err(refused)?;
             let question = PartQuestion { whole: *whole, moments: *moments, look_back: *look_back };
-            let said = query.answer_part(
-                (stayed, moved),
-                below,
-                question,
-                &evaluation_limits(limits),
-                is_stopped,
-                &mut |piece| say(piece).map_err(|_| Error::Stopped),
-            );
-            let said = said.map_err(refused)?;
+            let mut unsaid = None;
+            let mut say = |piece| {
+                say(piece).map_err(|error| {
+                    unsaid = Some(error);
+                    Error::Stopped
+                })
+            };
+            let limits = evaluation_limits(limits);
+            let said = query.answer_part((stayed, moved), below, question, &limits, is_stopped, &mut say);
+            let said = said.map_err(|error| unsaid.unwrap_or_else(|| refused(error)))?;
             let (warnings, infos) = (said.warnings, said.infos);
             Ok(Ending { warnings, infos, series: said.usage.series, samples: said.usage.samples, ..Ending::default() })
         }
