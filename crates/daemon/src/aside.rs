@@ -25,7 +25,8 @@ pub fn aside<T: Send + 'static>(
     let run = move || {
         let _inside = runtime.enter();
         // Of the calling thread alone, on Linux. Without it the work is only less polite.
-        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        let lower = |priority| rustix::process::setpriority_process(None, priority + NICENESS);
+        if let Err(error) = rustix::process::getpriority_process(None).and_then(lower) {
             tracing::debug!(%error, name, "thread keeps its priority");
         }
         work()
@@ -44,6 +45,9 @@ pub fn aside<T: Send + 'static>(
 mod tests {
     use super::*;
 
+    /// What is lower counts as this.
+    const LOWEST: i32 = 19;
+
     #[tokio::test]
     async fn work_aside_has_a_low_priority_and_its_runtime() {
         let work = || {
@@ -52,7 +56,7 @@ mod tests {
         };
         let before = rustix::process::getpriority_process(None).unwrap();
         let (priority, name, is_inside) = aside("query", work).await.unwrap().unwrap();
-        assert_eq!((priority, name.as_deref(), is_inside), ((before + NICENESS).min(19), Some("query"), true));
+        assert_eq!((priority, name.as_deref(), is_inside), ((before + NICENESS).min(LOWEST), Some("query"), true));
         assert_eq!(rustix::process::getpriority_process(None).unwrap(), before);
         assert_eq!(aside::<()>("query", || panic!("on purpose")).await.unwrap(), None);
     }
