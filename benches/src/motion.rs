@@ -66,6 +66,13 @@ impl Motion {
         }
     }
 
+    /// Returns how the bucket at `place` of a histogram goes: each counts what the one before does and as much again as the first,
+    /// on average over many targets.
+    pub(crate) fn bucket(place: usize) -> Motion {
+        let rate = 40 * (place as u64 + 1);
+        Motion::Busy { rate, noise: rate / 8, unit: 1 }
+    }
+
     /// Returns how a line of `behaviour` goes that is as random as its digits allow.
     pub(crate) fn uniform(behaviour: Behaviour, dice: u64) -> Motion {
         let magnitude = 10u64.pow(3 + (dice % 9) as u32);

@@ -102,18 +102,37 @@ impl Page {
     /// If `series` is under 2.
     pub fn new(seed: u64, series: usize) -> Page {
         assert!(series >= OWN_LINES, "a page has at least {OWN_LINES} lines");
-        let constant = (series * CONSTANT_PERCENT / 100).saturating_sub(1);
-        let growing = (series * GROWING_PERCENT / 100).saturating_sub(1);
-        let moving = series - OWN_LINES - constant - growing;
+        Page::with_families(seed, series, vec![names::scrapes(SCRAPES), names::node()])
+    }
+
+    /// Makes a page of `series` lines, among them those that dashboards of hosts ask for; of those no fewer if `series` is less.
+    pub fn of_dashboards(seed: u64, series: usize) -> Page {
         let mut families = vec![names::scrapes(SCRAPES), names::node()];
-        families.extend(names::families(Behaviour::Constant, constant));
-        families.extend(names::families(Behaviour::Growing, growing));
-        families.extend(names::families(Behaviour::Moving, moving));
+        families.extend(names::of_dashboards());
+        Page::with_families(seed, series, families)
+    }
+
+    /// Makes a page of `families` and more, of each behaviour its share of `series`.
+    fn with_families(seed: u64, series: usize, mut families: Vec<Family>) -> Page {
+        let count = |behaviour: Option<Behaviour>| -> usize {
+            let these = families.iter().filter(|family| behaviour.is_none_or(|one| family.behaviour == one));
+            these.map(|family| family.labels.len()).sum()
+        };
+        let constant = (series * CONSTANT_PERCENT / 100).saturating_sub(count(Some(Behaviour::Constant)));
+        let growing = (series * GROWING_PERCENT / 100).saturating_sub(count(Some(Behaviour::Growing)));
+        let moving = series.saturating_sub(count(None) + constant + growing);
+        for (behaviour, lines) in
+            [(Behaviour::Constant, constant), (Behaviour::Growing, growing), (Behaviour::Moving, moving)]
+        {
+            let more = names::families(behaviour, lines, &families);
+            families.extend(more);
+        }
         families.sort_by(|a, b| a.name.cmp(&b.name));
         let mut page = Page { seed, reset_every: 0, is_unlike: false, lines: Vec::new(), metrics: Vec::new() };
         for family in &families {
             let first = page.lines.len();
-            page.lines.extend(family.labels.iter().enumerate().map(|(at, labels)| line_of(family, labels, first + at)));
+            page.lines
+                .extend(family.labels.iter().enumerate().map(|(at, labels)| line_of(family, labels, at, first + at)));
             page.metrics.push(Metric { comments: family.comments(), lines: first..page.lines.len() });
         }
         page
@@ -275,8 +294,10 @@ impl Head {
     }
 }
 
-fn line_of(family: &Family, labels: &str, at: usize) -> Line {
+/// Makes the line at `place` of its family and at `at` of the page.
+fn line_of(family: &Family, labels: &str, place: usize, at: usize) -> Line {
     let (motion, is_fine) = match family.field {
+        names::BUCKET => (Motion::bucket(place), false),
         "scrapes" => (Motion::Scrapes, false),
         "info" => (Motion::One, false),
         field => Motion::lifelike(family.behaviour, field, mix(at as u64)),

@@ -83,13 +83,34 @@ impl Running {
         self.child.wait().map(|_| ()).with_context(|| format!("wait for {}", self.name))
     }
 
+    /// Takes the processor from it until [`Running::resume`].
+    ///
+    /// # Errors
+    /// If it cannot be signalled.
+    pub fn pause(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// If it cannot be signalled.
+    pub fn resume(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&self, name: &str) -> Result<()> {
+        let kill = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status()?;
+        ensure!(kill.success(), "send {name} to {}", self.name);
+        Ok(())
+    }
+
     /// Sends SIGTERM and waits.
     ///
     /// # Errors
     /// If it takes more than a minute.
     pub fn stop(mut self) -> Result<()> {
-        let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status()?;
-        ensure!(kill.success(), "stop {}", self.name);
+        self.signal("TERM")?;
         wait_for(&format!("{} ends", self.name), STOP, || Ok(self.child.try_wait()?.map(|_| ())))
     }
 }

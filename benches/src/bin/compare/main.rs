@@ -8,6 +8,7 @@ mod churn;
 mod freshness;
 mod history;
 mod peers;
+mod queries;
 mod questions;
 mod restart;
 mod run;
@@ -49,6 +50,8 @@ enum What {
     Questions(questions::Options),
     /// One target suddenly exposes a hundred times its series: what that costs the others.
     Cardinality(cardinality::Options),
+    /// PromQL: the peers and a secondary answer the same questions over the same data, in turns.
+    Queries(queries::Options),
 }
 
 /// What every measurement takes.
@@ -113,6 +116,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
         What::Churn(options) => churn::measure(options, &arguments.common)?,
         What::Questions(options) => questions::measure(options, &arguments.common)?,
         What::Cardinality(options) => cardinality::measure(options, &arguments.common)?,
+        What::Queries(options) => queries::measure(options, &arguments.common)?,
     };
     let text = serde_json::to_string_pretty(&figures)?;
     println!("\n{text}");
