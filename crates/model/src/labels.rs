@@ -110,24 +110,45 @@ impl Labels {
     /// This is how the final labels of a series follow from its target's (`self`) and its metric's (`over`).
     pub fn overlaid(&self, over: &Labels) -> Labels {
         let mut packed = Vec::with_capacity(self.0.len() + over.0.len());
-        let (mut under, mut over) = (self.iter().peekable(), over.iter().peekable());
+        let (mut under, mut over) = (entries(&self.0).peekable(), entries(&over.0).peekable());
         loop {
             let order = match (under.peek(), over.peek()) {
                 (None, None) => break,
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some(a), Some(b)) => a.0.cmp(b.0),
+                // Bytes of UTF-8 are in the order of what they stand for.
+                (Some(a), Some(b)) => a.name.cmp(b.name),
             };
             if order == Ordering::Equal {
                 under.next();
             }
             let next = if order == Ordering::Less { under.next() } else { over.next() };
-            if let Some((name, value)) = next.filter(|(_, value)| !value.is_empty()) {
-                pack(&mut packed, name, value);
+            if let Some(entry) = next.filter(|entry| !entry.has_no_value) {
+                packed.extend_from_slice(entry.whole);
             }
         }
         Labels(packed.into())
     }
+}
+
+/// One label as it is packed.
+struct Entry<'a> {
+    name: &'a [u8],
+    has_no_value: bool,
+    whole: &'a [u8],
+}
+
+/// Returns the labels of a packed set, without looking at what their bytes stand for: that was done when it was made.
+fn entries(mut packed: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+    std::iter::from_fn(move || {
+        let (name_bytes, rest) = unpack_length(packed)?;
+        let (value_bytes, rest) = unpack_length(rest)?;
+        let (name, rest) = rest.split_at_checked(name_bytes)?;
+        let (_, rest) = rest.split_at_checked(value_bytes)?;
+        let whole = &packed[..packed.len() - rest.len()];
+        packed = rest;
+        Some(Entry { name, has_no_value: value_bytes == 0, whole })
+    })
 }
 
 fn pack(packed: &mut Vec<u8>, name: &str, value: &str) {

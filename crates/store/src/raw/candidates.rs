@@ -28,41 +28,80 @@ pub(crate) struct Candidate {
 ///
 /// Sorted, so that a target's series follow each other.
 pub(crate) fn candidates(index: &Index, matchers: &[Matcher], first: Bucket, last: Bucket) -> Vec<Candidate> {
-    let mut found = Vec::new();
-    let mut target_labels = HashMap::new();
     let mut allowed = Allowed { index, matchers, by_matcher: vec![None; matchers.len()], by_mask: HashMap::new() };
+    let mut matched = Vec::new();
     let metrics: Vec<u32> = metrics(index, matchers).into_iter().collect();
     for metrics in metrics.chunks(TURN_METRICS) {
         for (metric, mut targets) in metrics.iter().zip(index.targets_of(metrics, first, last)) {
             let metric = MetricId(*metric);
             let Some((labels, _)) = index.metric(metric) else { continue };
+            // The target's labels show where the metric has none: with these matchers, all have been asked.
             let Some(mask) = left_to_target(matchers, &labels) else { continue };
             if !mask.is_empty() {
                 targets &= allowed.targets(mask);
             }
-            for target in targets.into_iter().map(TargetId) {
-                let under = target_labels.entry(target).or_insert_with(|| index.target(target));
-                let Some(under) = under else { continue };
-                let labels = under.overlaid(&labels);
-                if matchers.iter().all(|matcher| matcher.is_match_labels(&labels)) {
-                    let hash = xxh3_64(labels.as_bytes());
-                    found.push(Candidate { leader: (target, metric), hash, target, metric });
-                }
+            if !targets.is_empty() {
+                matched.push(Matched { metric, labels, targets });
             }
+        }
+    }
+    let mut found = if all_differ(index, &matched) { apart(&matched) } else { together(index, &matched) };
+    // They come metric by metric, in order: few runs to be merged.
+    found.sort();
+    found
+}
+
+/// A metric, and the targets of which series are wanted.
+struct Matched {
+    metric: MetricId,
+    labels: Labels,
+    targets: RoaringBitmap,
+}
+
+/// Tells whether no two pairs can have the same final labels: all targets have labels of the same names, and no metric has
+/// one of those, or takes one away.
+fn all_differ(index: &Index, matched: &[Matched]) -> bool {
+    let mut targets = RoaringBitmap::new();
+    matched.iter().for_each(|one| targets |= &one.targets);
+    let mut all = targets.into_iter().map(|target| index.target(TargetId(target)));
+    let Some(Some(first)) = all.next() else { return false };
+    let has_same_names = |other: Option<Labels>| {
+        other.is_some_and(|other| other.iter().map(|label| label.0).eq(first.iter().map(|label| label.0)))
+    };
+    let is_apart =
+        |one: &Matched| one.labels.iter().all(|(name, value)| !value.is_empty() && first.get(name).is_none());
+    matched.iter().all(is_apart) && all.all(has_same_names)
+}
+
+/// Returns the pairs of which none have the same final labels.
+fn apart(matched: &[Matched]) -> Vec<Candidate> {
+    let pairs = matched.iter().flat_map(|one| one.targets.iter().map(|target| (TargetId(target), one.metric)));
+    pairs.map(|(target, metric)| Candidate { leader: (target, metric), hash: 0, target, metric }).collect()
+}
+
+/// Returns the pairs, those with the same final labels under one leader.
+fn together(index: &Index, matched: &[Matched]) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    let mut target_labels = HashMap::new();
+    for Matched { metric, labels, targets } in matched {
+        for target in targets.iter().map(TargetId) {
+            let under = target_labels.entry(target).or_insert_with(|| index.target(target));
+            let Some(under) = under else { continue };
+            let hash = xxh3_64(under.overlaid(labels).as_bytes());
+            found.push(Candidate { leader: (target, *metric), hash, target, metric: *metric });
         }
     }
     lead(&mut found);
     found
 }
 
-/// Gives pairs with equal final labels one leader, and sorts by it.
+/// Gives pairs with equal final labels one leader.
 fn lead(found: &mut [Candidate]) {
     found.sort_unstable_by_key(|candidate| (candidate.hash, candidate.target, candidate.metric));
     for group in found.chunk_by_mut(|a, b| a.hash == b.hash) {
         let leader = group[0].leader;
         group.iter_mut().for_each(|candidate| candidate.leader = leader);
     }
-    found.sort_unstable();
 }
 
 /// Returns the metrics that equalities leave: for each, those with that label, and those without any of that name if a

@@ -1,9 +1,11 @@
 //! Answering selectors: rows, blocks and loose samples merged, series with equal final labels too.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 
 use firetower_model::sample::STALE_BITS;
-use firetower_model::{Labels, Matcher, STALE, Sample, Select, Series, TargetId, TimeRange, Timestamp};
+use firetower_model::{Labels, Matcher, MetricId, STALE, Sample, Select, Series, TargetId, TimeRange, Timestamp};
 
 use crate::database::Store;
 use crate::engine::{RawIterator, Snapshot};
@@ -141,16 +143,29 @@ impl<'a> Reader<'a> {
         mut merge: impl FnMut(&mut T, T) -> u64,
     ) -> Vec<(Labels, T)> {
         let names = self.store.raw.names.read();
-        let mut series: Vec<(Labels, T)> = Vec::new();
+        let mut series: Vec<(Labels, T)> = Vec::with_capacity(pairs.len());
         let mut group_start = 0;
+        // Neighbours are of one target, and targets have the same metrics.
+        let mut under: Option<(TargetId, Labels)> = None;
+        let mut metrics: HashMap<MetricId, Labels> = HashMap::new();
         for (at, (pair, found)) in pairs.iter().zip(found).enumerate() {
             // The leader of a group says which final labels may be equal; they still have to be compared.
             if at == 0 || pairs[at - 1].leader != pair.leader || pairs[at - 1].hash != pair.hash {
                 group_start = series.len();
             }
-            let labels = names.target(pair.target).zip(names.metric(pair.metric));
-            let Some((found, (under, (over, _)))) = found.zip(labels) else { continue };
-            let labels = under.overlaid(&over);
+            let Some(found) = found else { continue };
+            if under.as_ref().is_none_or(|(target, _)| *target != pair.target) {
+                under = names.target(pair.target).map(|labels| (pair.target, labels));
+            }
+            let over = match metrics.entry(pair.metric) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => match names.metric(pair.metric) {
+                    Some((labels, _)) => place.insert(labels),
+                    None => continue,
+                },
+            };
+            let Some((_, under)) = &under else { continue };
+            let labels = under.overlaid(over);
             match series[group_start..].iter_mut().find(|earlier| earlier.0 == labels) {
                 Some(earlier) => {
                     let dropped = merge(&mut earlier.1, found);
