@@ -5,7 +5,7 @@
 use firetower_model::sample::STALE_BITS;
 
 use crate::raw::bytes::{Reader, put_varint, unzigzag, zigzag};
-use crate::raw::form::{FORMS, WHOLE, number_of, value_of};
+use crate::raw::form::{FORMS, KNOWN_LIMIT, WHOLE, number_of, value_of};
 
 const ENDED: u8 = 0;
 const ABSENT: u8 = 1;
@@ -70,25 +70,93 @@ pub(crate) fn put_absent(out: &mut Vec<u8>) {
     out.push(ABSENT << 1 | 1);
 }
 
+/// What the value before stands for, if that is known: finding it out takes longer than reading the code.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Known {
+    /// [`WHOLE`] if it is not known.
+    form: u8,
+    number: i64,
+}
+
 /// Reads one code; `previous` is the value that it was written against. `None` if the bytes are not one.
 #[inline]
 pub(crate) fn read_code(from: &mut Reader<'_>, previous: f64) -> Option<Code> {
+    read_code_after(from, previous, &mut Known::default())
+}
+
+/// As [`read_code`] for codes that follow each other: `known` is what this said after the one before.
+#[inline]
+pub(crate) fn read_code_after(from: &mut Reader<'_>, previous: f64, known: &mut Known) -> Option<Code> {
     let first = *from.0.first()?;
     if first & 1 == 0 {
+        *known = Known::default();
         let difference = unzigzag(from.varint()? >> 1);
         return Some(Code::Value((previous as i64).wrapping_add(difference) as f64));
     }
     from.byte()?;
-    read_fraction(first >> 1, from, previous)
+    read_fraction(first >> 1, from, previous, known)
 }
 
-fn read_fraction(code: u8, from: &mut Reader<'_>, previous: f64) -> Option<Code> {
+/// Passes over so many codes without saying what they stand for. `None` if there are not so many.
+#[inline]
+pub(crate) fn skip_codes(from: &mut Reader<'_>, count: usize) -> Option<()> {
+    let bytes = from.0;
+    let mut at = 0;
+    for _ in 0..count {
+        match LENGTHS[usize::from(*bytes.get(at)?)] {
+            UNKNOWN => at = varint_end(bytes, at)?,
+            AFTER_FIRST => at = varint_end(bytes, at + 1)?,
+            length => at += usize::from(length),
+        }
+    }
+    from.0 = bytes.get(at..)?;
+    Some(())
+}
+
+/// Returns where the varint that begins at `at` ends.
+#[inline]
+fn varint_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let length = bytes.get(at..)?.iter().take(VARINT_BYTES_MAX).position(|byte| byte & 0x80 == 0)?;
+    Some(at + length + 1)
+}
+
+/// How many bytes a code has, by its first.
+const LENGTHS: [u8; 256] = lengths();
+/// It is a varint that goes on.
+const UNKNOWN: u8 = 0;
+/// A varint follows its first byte.
+const AFTER_FIRST: u8 = u8::MAX;
+const VARINT_BYTES_MAX: usize = 10;
+
+const fn lengths() -> [u8; 256] {
+    let mut lengths = [UNKNOWN; 256];
+    let mut first = 0;
+    while first < 256 {
+        let code = (first >> 1) as u8;
+        lengths[first] = match code {
+            _ if first % 2 == 0 => (first < 0x80) as u8,
+            FORM..BITS => AFTER_FIRST,
+            BITS.. => (code - BITS) % 8 + 2,
+            _ => 1,
+        };
+        first += 1;
+    }
+    lengths
+}
+
+#[inline]
+fn read_fraction(code: u8, from: &mut Reader<'_>, previous: f64, known: &mut Known) -> Option<Code> {
+    let before = std::mem::take(known);
     match code {
         ENDED => Some(Code::Ended),
         ABSENT => Some(Code::Absent),
         FORM..BITS => {
             let form = Some(code - FORM + 1).filter(|form| *form < FORMS)?;
-            let number = number_of(form, previous)?.wrapping_add(from.signed()?);
+            let before = if before.form == form { before.number } else { number_of(form, previous)? };
+            let number = before.wrapping_add(from.signed()?);
+            if (-KNOWN_LIMIT..KNOWN_LIMIT).contains(&number) {
+                *known = Known { form, number };
+            }
             Some(Code::Value(value_of(form, number)))
         }
         BITS.. => {
@@ -164,12 +232,16 @@ mod tests {
             assert_eq!(read_code(&mut reader, value), Some(Code::Ended));
             assert_eq!(read_code(&mut reader, value), Some(Code::Absent));
             assert!(reader.0.is_empty());
+            let mut reader = Reader(&out);
+            assert_eq!((skip_codes(&mut reader, 3), reader.0.len()), (Some(()), 0));
+            assert_eq!(skip_codes(&mut Reader(&out), 4), None);
         }
 
         #[test]
         fn rubbish_is_refused_without_a_panic(bytes in any::<Vec<u8>>(), previous in any_value()) {
             let mut reader = Reader(&bytes);
             while read_code(&mut reader, previous).is_some() {}
+            skip_codes(&mut Reader(&bytes), bytes.len());
         }
     }
 }

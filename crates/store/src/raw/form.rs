@@ -10,6 +10,8 @@ pub(crate) const FORMS: u8 = 9;
 
 /// Largest whole number, exclusive, that is treated as one: every smaller one is exact in an `f64`.
 const WHOLE_LIMIT: u64 = 1 << 53;
+/// Numbers on either side of zero up to here are those that [`number_of`] finds for what they stand for, in every form.
+pub(crate) const KNOWN_LIMIT: i64 = 1 << 40;
 /// A moment of this century in nanoseconds is a multiple of this, once it is a float.
 const CLOCK_STEP: f64 = 256.0;
 
@@ -74,6 +76,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn small_numbers_are_found_again(number in -KNOWN_LIMIT..KNOWN_LIMIT, form in WHOLE..FORMS) {
+            assert_eq!(number_of(form, value_of(form, number)), Some(number));
+        }
+
         #[test]
         fn a_number_found_stands_for_its_value(bits in any::<u64>(), small in -1e6..1e6f64) {
             for (form, value) in (WHOLE..FORMS).flat_map(|form| [(form, f64::from_bits(bits)), (form, small)]) {

@@ -4,7 +4,7 @@ use firetower_model::sample::STALE_BITS;
 use firetower_model::{STALE, ShapeId};
 
 use crate::raw::bytes::{Reader, put_varint};
-use crate::raw::code::{self, Code};
+use crate::raw::code::{self, Code, Known};
 
 /// A row in this many is whole, so that a reader never decodes more than that for one.
 pub(crate) const KEYFRAME_EVERY: u8 = 32;
@@ -124,15 +124,54 @@ fn ones(words: &[u64]) -> impl Iterator<Item = usize> {
     })
 }
 
+/// Some columns of a row.
+#[derive(Debug, Default)]
+pub(crate) struct Columns {
+    /// A bit for each, 64 a word.
+    words: Vec<u64>,
+    /// One after the last.
+    end: usize,
+}
+
+impl Columns {
+    /// Makes a set of `columns`, in any order.
+    pub(crate) fn new(columns: impl Iterator<Item = usize>) -> Columns {
+        let mut set = Columns::default();
+        for column in columns {
+            let at = column / 64;
+            if set.words.len() <= at {
+                set.words.resize(at + 1, 0);
+            }
+            set.words[at] |= 1 << (column % 64);
+            set.end = set.end.max(column + 1);
+        }
+        set
+    }
+
+    #[inline]
+    fn word(&self, at: usize) -> u64 {
+        self.words.get(at).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn has(&self, column: usize) -> bool {
+        self.word(column / 64) >> (column % 64) & 1 == 1
+    }
+}
+
 /// Where a target's columns stand, as rows are read in order.
 #[derive(Default)]
 pub(crate) struct RowState {
+    /// The only columns that are read, if not all are: reading the others takes longer than passing over them.
+    pub(crate) wanted: Option<Columns>,
     link: u8,
     /// A keyframe was read, and every row since: another may follow.
     is_started: bool,
     pub(crate) shape: ShapeId,
     /// [`STALE`] for columns without a value.
     pub(crate) values: Vec<f64>,
+    /// What they stand for, where that is known.
+    known: Vec<Known>,
     /// Columns that the row read last ended with a marker, sorted.
     pub(crate) ended: Vec<u32>,
 }
@@ -165,9 +204,9 @@ impl RowState {
         !self.is_started
     }
 
-    /// Reads the next row of the same target.
+    /// Reads the next row of the same target, or its wanted columns.
     ///
-    /// Returns `None` if the bytes are no row, or not the one that follows.
+    /// Returns `None` if the bytes are no row, or not the one that follows, as far as they are looked at.
     pub(crate) fn read(&mut self, row: &[u8]) -> Option<()> {
         let mut from = Reader(row);
         let head = from.byte()?;
@@ -177,43 +216,92 @@ impl RowState {
             return None;
         }
         if link == 0 {
-            self.read_keyframe(&mut from)?;
-        } else {
-            if link != self.link + 1 || !self.is_started {
-                return None;
+            self.begin_keyframe(&mut from)?;
+        } else if link != self.link + 1 || !self.is_started {
+            return None;
+        }
+        match self.wanted.take() {
+            None => {
+                if link == 0 {
+                    self.read_all(&mut from)?
+                } else {
+                    self.read_changes(&mut from, head & GAPS != 0)?
+                }
+                from.0.is_empty().then_some(())?;
             }
-            self.read_changes(&mut from, head & GAPS != 0)?;
+            Some(wanted) => {
+                let read = self.read_wanted(&mut from, head, &wanted);
+                self.wanted = Some(wanted);
+                read?;
+            }
         }
         (self.link, self.is_started) = (link, true);
-        from.0.is_empty().then_some(())
+        Some(())
     }
 
-    fn read_keyframe(&mut self, from: &mut Reader<'_>) -> Option<()> {
+    fn begin_keyframe(&mut self, from: &mut Reader<'_>) -> Option<()> {
         self.shape = ShapeId(u32::try_from(from.varint()?).ok()?);
         let columns = from.count(COLUMNS_MAX.min(from.0.len()))?;
         self.values.clear();
         self.values.resize(columns, STALE);
-        for column in 0..columns {
-            self.read_column(from, column, 0.0)?;
+        self.known.clear();
+        self.known.resize(columns, Known::default());
+        Some(())
+    }
+
+    fn read_all(&mut self, from: &mut Reader<'_>) -> Option<()> {
+        (0..self.values.len()).try_for_each(|column| self.read_column(from, column, 0.0))
+    }
+
+    /// Reads the columns of a row that are in `wanted`; what comes after the last of them is not looked at.
+    fn read_wanted(&mut self, from: &mut Reader<'_>, head: u8, wanted: &Columns) -> Option<()> {
+        if head & LINK_MASK == 0 {
+            let (end, mut next) = (wanted.end.min(self.values.len()), 0);
+            for column in (0..end).filter(|column| wanted.has(*column)) {
+                code::skip_codes(from, column - next)?;
+                self.read_column(from, column, 0.0)?;
+                next = column + 1;
+            }
+            return Some(());
+        }
+        if head & GAPS != 0 {
+            return self.read_sparse(from, |column| (wanted.has(column), column + 1 < wanted.end));
+        }
+        let mut bitmap = from.take(self.values.len().div_ceil(8))?;
+        for at in 0..wanted.end.div_ceil(64) {
+            let (these, rest) = bitmap.split_at(bitmap.len().min(8));
+            let mut word = [0; 8];
+            word[..these.len()].copy_from_slice(these);
+            let rest_count = self.read_word(from, at, u64::from_le_bytes(word), wanted.word(at))?;
+            if (at + 1) * 64 < wanted.end {
+                code::skip_codes(from, rest_count)?;
+            }
+            bitmap = rest;
         }
         Some(())
     }
 
+    /// Reads those of the 64 columns at `at` that are `changed` and `wanted`; returns how many changed ones come after them.
+    #[inline]
+    fn read_word(&mut self, from: &mut Reader<'_>, at: usize, changed: u64, wanted: u64) -> Option<usize> {
+        let mut rest = changed;
+        let mut found = changed & wanted;
+        while found != 0 {
+            let bit = found.trailing_zeros();
+            let before = rest & ((1 << bit) - 1);
+            code::skip_codes(from, before.count_ones() as usize)?;
+            let column = at * 64 + bit as usize;
+            let previous = code::base(*self.values.get(column)?);
+            self.read_column(from, column, previous)?;
+            rest = rest & !before & !(1 << bit);
+            found &= found - 1;
+        }
+        Some(rest.count_ones() as usize)
+    }
+
     fn read_changes(&mut self, from: &mut Reader<'_>, is_sparse: bool) -> Option<()> {
         if is_sparse {
-            let count = from.count(self.values.len())?;
-            let mut columns = *from;
-            for _ in 0..count {
-                from.varint()?;
-            }
-            let mut next = 0usize;
-            for _ in 0..count {
-                let column = next.checked_add(usize::try_from(columns.varint()?).ok()?)?;
-                let previous = code::base(*self.values.get(column)?);
-                self.read_column(from, column, previous)?;
-                next = column + 1;
-            }
-            return Some(());
+            return self.read_sparse(from, |_| (true, true));
         }
         let bitmap = from.take(self.values.len().div_ceil(8))?;
         for (at, byte) in bitmap.iter().enumerate() {
@@ -228,9 +316,34 @@ impl RowState {
         Some(())
     }
 
+    /// Reads columns that stand one by one; `look` tells of each whether it is read, and whether to go on after it.
+    fn read_sparse(&mut self, from: &mut Reader<'_>, look: impl Fn(usize) -> (bool, bool)) -> Option<()> {
+        let count = from.count(self.values.len())?;
+        let mut columns = *from;
+        for _ in 0..count {
+            from.varint()?;
+        }
+        let mut next = 0usize;
+        for _ in 0..count {
+            let column = next.checked_add(usize::try_from(columns.varint()?).ok()?)?;
+            let previous = code::base(*self.values.get(column)?);
+            let (is_read, goes_on) = look(column);
+            if is_read {
+                self.read_column(from, column, previous)?
+            } else {
+                code::skip_codes(from, 1)?
+            }
+            if !goes_on {
+                break;
+            }
+            next = column + 1;
+        }
+        Some(())
+    }
+
     #[inline]
     fn read_column(&mut self, from: &mut Reader<'_>, column: usize, previous: f64) -> Option<()> {
-        self.values[column] = match code::read_code(from, previous)? {
+        self.values[column] = match code::read_code_after(from, previous, self.known.get_mut(column)?)? {
             Code::Value(value) => value,
             Code::Absent => STALE,
             Code::Ended => {
@@ -269,9 +382,11 @@ mod tests {
             columns in 1..200usize,
             cells in proptest::collection::vec(a_value(), 2000),
             unmarked in proptest::collection::btree_set(0..200u32, 0..5),
+            wanted in proptest::collection::btree_set(0..200usize, 0..20),
         ) {
             let unmarked: Vec<u32> = unmarked.into_iter().collect();
             let mut state = RowState::default();
+            let mut picked = RowState { wanted: Some(Columns::new(wanted.iter().copied())), ..RowState::default() };
             let mut previous = vec![STALE; columns];
             for (at, values) in cells.chunks_exact(columns).take(40).enumerate() {
                 let link = (at % 32) as u8;
@@ -286,14 +401,23 @@ mod tests {
                 state.read(&out).unwrap();
                 assert_eq!((state.shape, &state.ended), (ShapeId(9), &ended));
                 assert!(state.values.iter().map(|v| v.to_bits()).eq(values.iter().map(|v| v.to_bits())));
+                picked.read(&out).unwrap();
+                let is_wanted = |column: &usize| wanted.contains(column);
+                for column in (0..columns).filter(is_wanted) {
+                    assert_eq!(picked.values[column].to_bits(), values[column].to_bits());
+                }
+                assert!(picked.ended.iter().eq(ended.iter().filter(|column| is_wanted(&(**column as usize)))));
                 previous.copy_from_slice(values);
             }
         }
 
         #[test]
         fn rubbish_is_refused_without_a_panic(bytes in any::<Vec<u8>>()) {
-            let mut state = RowState { values: vec![0.0; 20], ..RowState::default() };
-            state.read(&bytes);
+            for wanted in [None, Some(Columns::new([3, 17].into_iter()))] {
+                let (values, known) = (vec![0.0; 20], vec![Known::default(); 20]);
+                let mut state = RowState { wanted, values, known, is_started: true, ..RowState::default() };
+                state.read(&bytes);
+            }
         }
     }
 }

@@ -239,36 +239,13 @@ impl<'a> Reader<'a> {
         let mut options = self.store.reading();
         options.set_snapshot(&self.snapshot);
         let mut rows = ScrapeRows::new(self.store, options, self.unsettled);
+        let mut expected = 0;
         for chunk in order.chunk_by(|a, b| pairs[*a].target == pairs[*b].target) {
-            self.read_target(pairs[chunk[0]].target, chunk, pairs, &mut rows, found)?;
-        }
-        Ok(())
-    }
-
-    fn read_target(
-        &self,
-        target: TargetId,
-        chunk: &[usize],
-        pairs: &[Candidate],
-        rows: &mut ScrapeRows<'_>,
-        found: &mut [Found],
-    ) -> Result<(), Error> {
-        let mut shape = None;
-        let mut columns: Vec<(usize, usize)> = Vec::new();
-        rows.restart(target, self.range)?;
-        while let Some(row) = rows.next_row()? {
-            if shape.replace(row.shape) != Some(row.shape) {
-                let metrics = self.store.shape_metrics(row.shape).ok_or(Error::UnknownShape { shape: row.shape })?;
-                let wanted = |metric| chunk.binary_search_by_key(metric, |at| pairs[*at].metric).ok();
-                let places = metrics.iter().enumerate();
-                columns = places.filter_map(|(column, metric)| Some((column, chunk[wanted(metric)?]))).collect();
-            }
-            for (column, at) in &columns {
-                let value = row.values.get(*column).copied().unwrap_or(STALE);
-                if value.to_bits() != STALE_BITS || row.ended.binary_search(&(*column as u32)).is_ok() {
-                    found[*at].rows.push(Sample { at: row.at, value });
-                }
-            }
+            rows.pick(chunk.iter().map(|at| pairs[*at].metric));
+            rows.restart(pairs[chunk[0]].target, self.range)?;
+            // Neighbours have about as many.
+            chunk.iter().for_each(|at| found[*at].rows.reserve(expected));
+            expected = read_target(chunk, &mut rows, found)?;
         }
         Ok(())
     }
@@ -296,6 +273,22 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
+}
+
+/// Reads what `rows` have of the pairs at the places in `chunk`, whose metrics are picked; returns how many rows there are.
+fn read_target(chunk: &[usize], rows: &mut ScrapeRows<'_>, found: &mut [Found]) -> Result<usize, Error> {
+    let mut count = 0;
+    while let Some(at) = rows.advance()? {
+        count += 1;
+        let state = rows.state();
+        for (column, place) in rows.picked() {
+            let value = state.values.get(*column).copied().unwrap_or(STALE);
+            if value.to_bits() != STALE_BITS || state.ended.binary_search(&(*column as u32)).is_ok() {
+                found[chunk[*place]].rows.push(Sample { at, value });
+            }
+        }
+    }
+    Ok(count)
 }
 
 /// Merges two lists in time order; of two samples at one moment the first list's stays. Also returns how many did not.
