@@ -180,6 +180,18 @@ pub trait Select {
         range: TimeRange,
     ) -> Result<impl Iterator<Item = Result<Vec<Series>, Self::Error>>, Self::Error>;
 
+    /// Returns the same series, of which only the newest sample inside `range` has to be there.
+    ///
+    /// # Errors
+    /// As [`Select::select`].
+    fn select_newest(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<impl Iterator<Item = Result<Vec<Series>, Self::Error>>, Self::Error> {
+        self.select(matchers, range)
+    }
+
     /// Returns how often something was left out of an answer because it could not be read.
     fn left_out(&self) -> u64 {
         0

@@ -19,7 +19,15 @@ pub(crate) type Sink<'a> = &'a mut dyn FnMut(Curve) -> Result<(), Error>;
 pub(crate) type SeriesSink<'a> = &'a mut dyn FnMut(Series) -> Result<(), Error>;
 
 /// Reads the series that all matchers let through, and hands them on.
-pub(crate) type Read<'a> = &'a dyn Fn(&[Matcher], TimeRange, SeriesSink<'_>) -> Result<(), Error>;
+pub(crate) type Read<'a> = &'a dyn Fn(&[Matcher], TimeRange, Wanted, SeriesSink<'_>) -> Result<(), Error>;
+
+/// Which of the samples in a range have to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    All,
+    /// The newest of each series.
+    Newest,
+}
 
 /// One query being answered.
 #[derive(Clone, Copy)]

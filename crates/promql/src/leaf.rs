@@ -4,7 +4,7 @@ use firetower_model::{Labels, Sample, Series, TimeRange, Timestamp, is_stale};
 
 use crate::curve::{ABSENT, Curve, is_absent};
 use crate::error::Error;
-use crate::evaluate::{Column, Evaluation, SeriesSink, Sink};
+use crate::evaluate::{Column, Evaluation, SeriesSink, Sink, Wanted};
 use crate::plan::{Range, Scalar, Selector};
 use crate::steps::Steps;
 use crate::window::{Window, WindowFunction};
@@ -31,7 +31,8 @@ impl Evaluation<'_> {
         sink: Sink<'_>,
     ) -> Result<(), Error> {
         let (moments, is_fixed) = self.shifted(selector.shift, steps);
-        (self.read)(&selector.matchers, reach(moments, self.look_back_ms), &mut |series| {
+        let wanted = if moments.count() == 1 { Wanted::Newest } else { Wanted::All };
+        (self.read)(&selector.matchers, reach(moments, self.look_back_ms), wanted, &mut |series| {
             self.meter.read(series.samples.len())?;
             let mut values = newest_values(&series.samples, moments, self.look_back_ms, &what);
             if is_fixed {
@@ -90,7 +91,7 @@ impl Evaluation<'_> {
         let (moments, _) = self.shifted(range.shift(), steps);
         match range {
             Range::Selector { selector, range_ms } => {
-                (self.read)(&selector.matchers, reach(moments, *range_ms), &mut |mut series| {
+                (self.read)(&selector.matchers, reach(moments, *range_ms), Wanted::All, &mut |mut series| {
                     self.meter.read(series.samples.len())?;
                     series.samples.retain(|sample| !is_stale(sample.value));
                     if series.samples.is_empty() { Ok(()) } else { sink(series) }

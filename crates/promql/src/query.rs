@@ -8,7 +8,7 @@ use firetower_model::{Labels, Matcher, Select, Series, TimeRange, Timestamp};
 use crate::build::build;
 use crate::curve::Curve;
 use crate::error::Error;
-use crate::evaluate::{Column, Evaluation, SeriesSink};
+use crate::evaluate::{Column, Evaluation, SeriesSink, Wanted};
 use crate::limits::{Limits, Meter, Usage};
 use crate::notes::Notes;
 use crate::part::Below;
@@ -231,17 +231,27 @@ impl Query {
 pub(crate) fn reader<'a, S: Select>(
     select: &'a S,
     is_stopped: &'a dyn Fn() -> bool,
-) -> impl Fn(&[Matcher], TimeRange, SeriesSink<'_>) -> Result<(), Error> + 'a {
-    move |matchers, range, sink| {
-        let failed = |source: S::Error| Error::Read { source: Box::<dyn error::Error + Send + Sync>::from(source) };
-        for batch in select.select(matchers, range).map_err(failed)? {
-            if is_stopped() {
-                return Err(Error::Stopped);
-            }
-            batch.map_err(failed)?.into_iter().try_for_each(&mut *sink)?;
-        }
-        Ok(())
+) -> impl Fn(&[Matcher], TimeRange, Wanted, SeriesSink<'_>) -> Result<(), Error> + 'a {
+    move |matchers, range, wanted, sink| match wanted {
+        Wanted::All => hand_on(select.select(matchers, range), is_stopped, sink),
+        Wanted::Newest => hand_on(select.select_newest(matchers, range), is_stopped, sink),
     }
+}
+
+/// Hands on all series, and asks before each batch whether to stop.
+fn hand_on<E: error::Error + Send + Sync + 'static>(
+    batches: Result<impl Iterator<Item = Result<Vec<Series>, E>>, E>,
+    is_stopped: &dyn Fn() -> bool,
+    sink: SeriesSink<'_>,
+) -> Result<(), Error> {
+    let failed = |source: E| Error::Read { source: Box::new(source) };
+    for batch in batches.map_err(failed)? {
+        if is_stopped() {
+            return Err(Error::Stopped);
+        }
+        batch.map_err(failed)?.into_iter().try_for_each(&mut *sink)?;
+    }
+    Ok(())
 }
 
 fn numbers(evaluation: &Evaluation<'_>, scalar: &Scalar, steps: Steps) -> Result<Vec<f64>, Error> {

@@ -47,6 +47,14 @@ impl<S: Select> Select for Local<S> {
         self.0.select(matchers, range)
     }
 
+    fn select_newest(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<impl Iterator<Item = Result<Vec<Series>, S::Error>>, S::Error> {
+        self.0.select_newest(matchers, range)
+    }
+
     fn left_out(&self) -> u64 {
         self.0.left_out()
     }

@@ -379,7 +379,7 @@ impl Collector {
         let previous = last.as_ref().zip(last_metrics.as_ref()).map(|(last, metrics)| Row {
             at: last.at,
             shape: last.shape,
-            values: last.values,
+            values: &last.values,
             metrics,
         });
         let is_own = self.is_own(at, window);
@@ -435,7 +435,7 @@ impl Collector {
         let plan = last.as_ref().map(|last| self.plans.plan(followed.class, last.shape, start)).transpose()?;
         let metrics = last.as_ref().map(|last| metrics_of(&self.store, last.shape));
         let row = last.as_ref().zip(metrics.as_ref()).zip(plan.as_ref()).map(|((last, metrics), plan)| {
-            (Row { at: last.at, shape: last.shape, values: last.values, metrics }, &plan[..])
+            (Row { at: last.at, shape: last.shape, values: &last.values, metrics }, &plan[..])
         });
         let (plans, class) = (&mut self.plans, followed.class);
         let column_of = |metric| plans.column(class, metric, start);

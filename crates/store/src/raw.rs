@@ -38,6 +38,7 @@ mod uses;
 #[cfg(test)]
 mod tests;
 
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub(crate) use row::read_rows;
 pub use rows::{ScrapeRow, ScrapeRows};
 pub use settle::Settle;
 
+use appender::LastRows;
 use dictionary::Dictionary;
 use gate::Gate;
 use key::BucketLength;
@@ -69,6 +71,8 @@ pub(crate) struct Raw {
     pub(crate) length: BucketLength,
     pub(crate) gate: Gate,
     pub(crate) counters: Counters,
+    /// What the appender knows, if there is one.
+    pub(crate) last_rows: RwLock<LastRows>,
 }
 
 /// What is counted since the store was opened.
@@ -138,7 +142,13 @@ impl Raw {
             Ok(bytes.transpose()?.map(Bucket::from_bytes))
         };
         let gate = Gate::new(mark(SETTLED_KEY)?, mark(DROPPED_KEY)?);
-        Ok(Raw { names: Dictionary::load(db)?, length, gate, counters: Counters::default() })
+        Ok(Raw {
+            names: Dictionary::load(db)?,
+            length,
+            gate,
+            counters: Counters::default(),
+            last_rows: RwLock::default(),
+        })
     }
 }
 

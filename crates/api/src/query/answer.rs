@@ -105,7 +105,13 @@ impl Writer<'_> {
         let left_out = select.left_out();
         let mut held: Vec<Series> = Vec::new();
         let (mut series_count, mut samples_count) = (0, 0);
-        for batch in select.select(self.selection.matchers, range).map_err(unavailable)? {
+        let matchers = self.selection.matchers;
+        let batches: Box<dyn Iterator<Item = Result<Vec<Series>, S::Error>>> = if is_range {
+            Box::new(select.select(matchers, range).map_err(unavailable)?)
+        } else {
+            Box::new(select.select_newest(matchers, range).map_err(unavailable)?)
+        };
+        for batch in batches {
             if self.sender.is_closed() {
                 return Err(Stop::NobodyListens);
             }

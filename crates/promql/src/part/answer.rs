@@ -63,11 +63,11 @@ impl Query {
         let loose = RefCell::new(Vec::new());
         let stayed = reader(stayed, is_stopped);
         let moved = moved.map(|moved| reader(moved, is_stopped));
-        let read = |matchers: &[_], range, sink: crate::evaluate::SeriesSink<'_>| {
-            stayed(matchers, range, sink)?;
+        let read = |matchers: &[_], range, wanted, sink: crate::evaluate::SeriesSink<'_>| {
+            stayed(matchers, range, wanted, sink)?;
             match &moved {
                 None => Ok(()),
-                Some(moved) => moved(matchers, range, &mut |series| {
+                Some(moved) => moved(matchers, range, wanted, &mut |series| {
                     meter.hold(series.samples.len())?;
                     loose.borrow_mut().push(series);
                     Ok(())

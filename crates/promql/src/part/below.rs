@@ -77,7 +77,7 @@ impl Evaluation<'_> {
             return Ok(());
         }
         let held = joined.iter().map(|series| series.samples.len()).sum();
-        let read = |_: &[_], _, sink: SeriesSink<'_>| joined.iter().cloned().try_for_each(sink);
+        let read = |_: &[_], _, _, sink: SeriesSink<'_>| joined.iter().cloned().try_for_each(sink);
         let here = Evaluation { read: &read, below: None, ..*self };
         here.stream(of, steps, &mut |curve| sink(Coming::Curve(curve)))?;
         self.meter.release(held);

@@ -1,8 +1,8 @@
 //! Writing scrapes.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use firetower_model::sample::STALE_BITS;
 use firetower_model::{MetricId, PageRow, STALE, Sample, ShapeId, TargetId, Timestamp};
@@ -16,12 +16,17 @@ use crate::raw::row::{KEYFRAME_EVERY, NewRow};
 /// Writes scrapes; a store has one at a time.
 ///
 /// It knows where each target's last row left its series: 8 bytes a series, none for a target all of whose series have
-/// ended. If a batch that it wrote into is not committed, make a new one: rows build on each other.
+/// ended. If a batch that it wrote into is not committed, make a new one: rows build on each other. While it is there, queries for
+/// the newest samples find them here, also those of a batch that is not committed yet.
 pub struct Appender {
     pub(crate) store: Store,
-    pub(crate) targets: HashMap<TargetId, Last>,
+    /// The store's, too.
+    last_rows: LastRows,
     scratch: Scratch,
 }
+
+/// Where each target's last row left it.
+pub(crate) type LastRows = Arc<RwLock<HashMap<TargetId, Last>>>;
 
 /// Where a target's last row left it.
 pub(crate) struct Last {
@@ -32,7 +37,7 @@ pub(crate) struct Last {
     pub(crate) link: u8,
     pub(crate) live: u32,
     /// Empty if no series is live.
-    pub(crate) values: Vec<f64>,
+    pub(crate) values: Arc<[f64]>,
 }
 
 #[derive(Default)]
@@ -43,14 +48,14 @@ struct Scratch {
 }
 
 /// A target's last row in time.
-#[derive(Clone, Copy, Debug)]
-pub struct LastRow<'a> {
+#[derive(Clone, Debug)]
+pub struct LastRow {
     /// When.
     pub at: Timestamp,
     /// What `values` stand for.
     pub shape: ShapeId,
     /// One value per metric of the shape, the staleness marker for those without one; empty if no metric has one.
-    pub values: &'a [f64],
+    pub values: Arc<[f64]>,
 }
 
 /// What became of a scrape.
@@ -68,26 +73,31 @@ impl Appender {
     pub(crate) fn new(store: Store, targets: HashMap<TargetId, Last>) -> Appender {
         let active: i64 = targets.values().map(|last| i64::from(last.live)).sum();
         store.raw.counters.active.store(active, Ordering::Relaxed);
-        Appender { store, targets, scratch: Scratch::default() }
+        let last_rows = Arc::new(RwLock::new(targets));
+        *store.raw.last_rows.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&last_rows);
+        Appender { store, last_rows, scratch: Scratch::default() }
     }
 
     /// Returns the last row of `target` that is not settled yet, or was appended here.
-    pub fn last(&self, target: TargetId) -> Option<LastRow<'_>> {
-        let last = self.targets.get(&target)?;
-        Some(LastRow { at: last.at, shape: last.shape, values: &last.values })
+    pub fn last(&self, target: TargetId) -> Option<LastRow> {
+        let last_rows = self.last_rows.read().unwrap_or_else(PoisonError::into_inner);
+        let last = last_rows.get(&target)?;
+        Some(LastRow { at: last.at, shape: last.shape, values: Arc::clone(&last.values) })
     }
 
     /// Forgets targets whose last row is before `cutoff`.
     pub fn forget_before(&mut self, cutoff: Timestamp) {
         let active = &self.store.raw.counters.active;
-        self.targets.retain(|_, last| {
+        let mut last_rows = write(&self.last_rows);
+        last_rows.retain(|_, last| {
             let is_kept = last.at >= cutoff;
             if !is_kept {
                 active.fetch_sub(i64::from(last.live), Ordering::Relaxed);
             }
             is_kept
         });
-        self.targets.shrink_to(2 * self.targets.len());
+        let kept = last_rows.len();
+        last_rows.shrink_to(2 * kept);
     }
 
     /// Adds one scrape to `batch`.
@@ -102,14 +112,16 @@ impl Appender {
     pub fn append(&mut self, batch: &mut Batch, row: &PageRow) -> Result<Appended, Error> {
         let bucket = self.store.raw.length.bucket(row.at);
         let shape = row.shape;
-        let last = self.targets.get(&row.target);
+        let last_rows = Arc::clone(&self.last_rows);
+        let mut last_rows = write(&last_rows);
+        let last = last_rows.get(&row.target);
         let is_same_shape = last.is_some_and(|last| last.shape == shape && last.values.len() == row.values.len());
         let metrics = if is_same_shape && row.timed.is_empty() { None } else { Some(self.shape_of(row)?) };
         let mut appended = Appended::default();
         if let Some(metrics) = metrics.as_deref().filter(|_| !row.timed.is_empty()) {
             appended.loose += self.put_timed(batch, row, metrics);
         }
-        let last_at = self.targets.get(&row.target).map(|last| last.at);
+        let last_at = last_rows.get(&row.target).map(|last| last.at);
         let is_late = last_at.is_some_and(|last| row.at < last) || !self.store.raw.gate.is_open(bucket);
         if last_at == Some(row.at) {
             appended.is_repeated = true;
@@ -118,24 +130,31 @@ impl Appender {
             appended.loose += self.put_late(batch, row, bucket, &metrics);
         } else {
             if let Some(metrics) = metrics.as_deref().filter(|_| !is_same_shape) {
-                appended.loose += self.change_shape(batch, row, bucket, metrics)?;
+                let last = last_rows.get_mut(&row.target).filter(|last| !last.values.is_empty());
+                appended.loose += last.map_or(Ok(0), |last| self.change_shape(batch, row, bucket, last, metrics))?;
             }
-            appended.samples += self.put_row(batch, row, bucket);
+            appended.samples += self.put_row(batch, row, bucket, &mut last_rows);
         }
         appended.samples += appended.loose;
         Ok(appended)
     }
 
     /// Writes the row after its target's last, which has the same shape if it has any values.
-    fn put_row(&mut self, batch: &mut Batch, row: &PageRow, bucket: Bucket) -> u32 {
+    fn put_row(
+        &mut self,
+        batch: &mut Batch,
+        row: &PageRow,
+        bucket: Bucket,
+        last_rows: &mut HashMap<TargetId, Last>,
+    ) -> u32 {
         let columns = row.values.len();
-        let last = self.targets.entry(row.target).or_insert(Last {
+        let last = last_rows.entry(row.target).or_insert_with(|| Last {
             at: row.at,
             bucket,
             shape: row.shape,
             link: KEYFRAME_EVERY,
             live: 0,
-            values: Vec::new(),
+            values: Arc::from([]),
         });
         let follows = last.bucket == bucket && last.values.len() == columns && last.link + 1 < KEYFRAME_EVERY;
         let link = if follows && columns > 0 { last.link + 1 } else { 0 };
@@ -153,11 +172,12 @@ impl Appender {
             self.store.note_row(&mut batch.0, row.shape, row.target, bucket);
         }
         if counts.live == 0 {
-            last.values = Vec::new();
-        } else if last.values.len() == columns {
-            last.values.copy_from_slice(&row.values);
+            last.values = Arc::from([]);
         } else {
-            last.values = row.values.clone();
+            match Arc::get_mut(&mut last.values).filter(|values| values.len() == columns) {
+                Some(values) => values.copy_from_slice(&row.values),
+                None => last.values = row.values.as_slice().into(),
+            }
         }
         let counters = &self.store.raw.counters;
         counters.samples.fetch_add(u64::from(counts.live + counts.ended), Ordering::Relaxed);
@@ -170,28 +190,26 @@ impl Appender {
     ///
     /// The row that follows is a keyframe.
     fn change_shape(
-        &mut self,
+        &self,
         batch: &mut Batch,
         row: &PageRow,
         bucket: Bucket,
+        last: &mut Last,
         metrics: &[MetricId],
     ) -> Result<u32, Error> {
-        let Some(last) = self.targets.get_mut(&row.target).filter(|last| !last.values.is_empty()) else {
-            return Ok(0);
-        };
         let old_shape = last.shape;
         let unknown = Error::UnknownShape { shape: old_shape };
         let old = self.store.shape_metrics(old_shape).filter(|old| old.len() == last.values.len()).ok_or(unknown)?;
         let mut carried = vec![STALE; metrics.len()];
         let mut gone = Vec::new();
         let mut columns = Columns::new(metrics);
-        for (metric, value) in old.iter().zip(&last.values).filter(|(_, value)| value.to_bits() != STALE_BITS) {
+        for (metric, value) in old.iter().zip(&*last.values).filter(|(_, value)| value.to_bits() != STALE_BITS) {
             match columns.find(*metric) {
                 Some(column) => carried[column] = *value,
                 None => gone.push(*metric),
             }
         }
-        last.values = carried;
+        last.values = carried.into();
         last.link = KEYFRAME_EVERY;
         let ended = gone.len() as u32;
         for metric in gone {
@@ -239,6 +257,17 @@ impl Appender {
             return Err(Error::WrongColumns { shape: row.shape, expected: metrics.len(), found: row.values.len() });
         }
         Ok(metrics)
+    }
+}
+
+fn write(last_rows: &LastRows) -> RwLockWriteGuard<'_, HashMap<TargetId, Last>> {
+    last_rows.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Appender {
+    /// What it knows may not have been committed.
+    fn drop(&mut self) {
+        write(&self.last_rows).clear();
     }
 }
 

@@ -6,6 +6,7 @@ use firetower_model::{Labels, Matcher, Select, Series, TargetId, TimeRange};
 
 use crate::database::Store;
 use crate::error::Error;
+use crate::raw::candidates::Candidate;
 use crate::raw::select::{Reader, in_slices};
 
 /// The series of some of a store's targets.
@@ -47,6 +48,19 @@ impl Store {
 /// How many metrics are looked up at once.
 const TURN_METRICS: usize = 256;
 
+impl OfTargets {
+    fn candidates(&self, reader: &Reader<'_>, matchers: &[Matcher]) -> Vec<Candidate> {
+        if self.targets.is_empty() && !self.are_left_out {
+            return Vec::new();
+        }
+        let mut found = reader.candidates(matchers);
+        if !self.targets.is_empty() {
+            found.retain(|pair| self.targets.contains(&pair.target) != self.are_left_out);
+        }
+        found
+    }
+}
+
 impl Select for OfTargets {
     type Error = Error;
 
@@ -56,12 +70,16 @@ impl Select for OfTargets {
         range: TimeRange,
     ) -> Result<impl Iterator<Item = Result<Vec<Series>, Error>>, Error> {
         let reader = Reader::new(&self.store, range)?;
-        let mut found =
-            if self.targets.is_empty() && !self.are_left_out { Vec::new() } else { reader.candidates(matchers) };
-        if !self.targets.is_empty() {
-            found.retain(|pair| self.targets.contains(&pair.target) != self.are_left_out);
-        }
-        Ok(in_slices(found, move |pairs| reader.read(pairs)))
+        Ok(in_slices(self.candidates(&reader, matchers), move |pairs| reader.read(pairs)))
+    }
+
+    fn select_newest(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<impl Iterator<Item = Result<Vec<Series>, Error>>, Error> {
+        let reader = Reader::new(&self.store, range)?;
+        Ok(in_slices(self.candidates(&reader, matchers), move |pairs| reader.read_newest(pairs)))
     }
 
     fn left_out(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use firetower_model::sample::STALE_BITS;
 use firetower_model::{TargetId, Timestamp};
@@ -59,7 +60,7 @@ fn read_last(rows: &mut RawIterator<'_>, bucket: Bucket, target: TargetId, at: T
     loop {
         let Some((key, row)) = rows.item().filter(|(key, _)| *key <= last_key.as_slice()) else {
             // It could not be read: the next row is a keyframe, as after one without values.
-            return Ok(Last { at, bucket, shape: state.shape, link: KEYFRAME_EVERY, live: 0, values: Vec::new() });
+            return Ok(Last { at, bucket, shape: state.shape, link: KEYFRAME_EVERY, live: 0, values: Arc::from([]) });
         };
         if std::mem::replace(&mut holes, rows.holes()) != holes {
             state.restart();
@@ -75,7 +76,6 @@ fn read_last(rows: &mut RawIterator<'_>, bucket: Bucket, target: TargetId, at: T
     }
     let live = state.values.iter().filter(|value| value.to_bits() != STALE_BITS).count() as u32;
     let link = state.link();
-    let mut values = if live == 0 { Vec::new() } else { state.values };
-    values.shrink_to_fit();
+    let values = if live == 0 { Arc::from([]) } else { state.values.into() };
     Ok(Last { at, bucket, shape: state.shape, link, live, values })
 }

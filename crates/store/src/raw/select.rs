@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use firetower_model::sample::STALE_BITS;
-use firetower_model::{Labels, Matcher, MetricId, STALE, Sample, Select, Series, TargetId, TimeRange, Timestamp};
+use firetower_model::{
+    Labels, Matcher, MetricId, STALE, Sample, Select, Series, ShapeId, TargetId, TimeRange, Timestamp,
+};
 
 use crate::database::Store;
 use crate::engine::{RawIterator, Snapshot};
@@ -31,6 +34,15 @@ impl Select for Store {
     ) -> Result<impl Iterator<Item = Result<Vec<Series>, Error>>, Error> {
         let reader = Reader::new(self, range)?;
         Ok(in_slices(reader.candidates(matchers), move |pairs| reader.read(pairs)))
+    }
+
+    fn select_newest(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<impl Iterator<Item = Result<Vec<Series>, Error>>, Error> {
+        let reader = Reader::new(self, range)?;
+        Ok(in_slices(reader.candidates(matchers), move |pairs| reader.read_newest(pairs)))
     }
 
     fn left_out(&self) -> u64 {
@@ -125,13 +137,55 @@ impl<'a> Reader<'a> {
         self.read_blocks(&self.block_buckets, pairs, &mut found)?;
         self.read_rows(pairs, &mut found)?;
         self.read_loose(pairs, &mut found)?;
+        Ok(self.series(pairs, found))
+    }
+
+    /// Reads of each pair its newest sample; there may be older ones too.
+    pub(crate) fn read_newest(&self, pairs: &[Candidate]) -> Result<Vec<Series>, Error> {
+        let mut found = self.last_rows(pairs);
+        let places: Vec<usize> = (0..pairs.len()).filter(|at| found[*at].rows.is_empty()).collect();
+        if !places.is_empty() {
+            let some: Vec<Candidate> = places.iter().map(|at| pairs[*at]).collect();
+            let mut some_found: Vec<Found> = places.iter().map(|_| Found::default()).collect();
+            self.read_blocks(&self.block_buckets, &some, &mut some_found)?;
+            self.read_rows(&some, &mut some_found)?;
+            places.into_iter().zip(some_found).for_each(|(at, some)| found[at] = some);
+        }
+        self.read_loose(pairs, &mut found)?;
+        Ok(self.series(pairs, found))
+    }
+
+    /// Returns the last row's sample of each pair of which it is newer than all that blocks may have: what the appender knows.
+    fn last_rows(&self, pairs: &[Candidate]) -> Vec<Found> {
+        let store = self.store;
+        let last_rows = Arc::clone(&store.raw.last_rows.read().unwrap_or_else(PoisonError::into_inner));
+        let last_rows = last_rows.read().unwrap_or_else(PoisonError::into_inner);
+        let last_block = self.block_buckets.last();
+        let mut columns: HashMap<(ShapeId, MetricId), Option<usize>> = HashMap::new();
+        let sample = |pair: &Candidate| {
+            let last = last_rows.get(&pair.target).filter(|last| self.range.contains(last.at))?;
+            if last.bucket < self.unsettled || last_block.is_some_and(|block| *block >= last.bucket) {
+                return None;
+            }
+            let column = *columns
+                .entry((last.shape, pair.metric))
+                .or_insert_with(|| store.shape_metrics(last.shape)?.iter().position(|metric| *metric == pair.metric));
+            let value = *last.values.get(column?)?;
+            (value.to_bits() != STALE_BITS).then_some(Sample { at: last.at, value })
+        };
+        let rows = pairs.iter().map(sample);
+        rows.map(|sample| Found { rows: sample.into_iter().collect(), ..Found::default() }).collect()
+    }
+
+    /// Returns the series that were found.
+    fn series(&self, pairs: &[Candidate], found: Vec<Found>) -> Vec<Series> {
         let samples = found.into_iter().map(|found| Some(found.merged()).filter(|samples| !samples.is_empty()));
         let series = self.by_labels(pairs, samples, |earlier, samples| {
             let (merged, dropped) = merge(std::mem::take(earlier), samples);
             *earlier = merged;
             dropped
         });
-        Ok(series.into_iter().map(|(labels, samples)| Series { labels, samples }).collect())
+        series.into_iter().map(|(labels, samples)| Series { labels, samples }).collect()
     }
 
     /// Gives what was found of each pair its final labels; what pairs with equal ones have is merged, and what was left out by

@@ -44,6 +44,19 @@ fn select(store: &Store, matchers: &[Matcher], range: TimeRange) -> Vec<Series> 
     series
 }
 
+fn select_newest(store: &Store, matchers: &[Matcher], range: TimeRange) -> Vec<Series> {
+    let batches: Result<Vec<Vec<Series>>, Error> = store.select_newest(matchers, range).unwrap().collect();
+    let mut series: Vec<Series> = batches.unwrap().into_iter().flatten().collect();
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    series
+}
+
+/// Returns the newest sample of each.
+fn newest(series: &[Series]) -> Vec<(Labels, Option<(Timestamp, u64)>)> {
+    let newest = |series: &Series| series.samples.last().map(|sample| (sample.at, sample.value.to_bits()));
+    series.iter().map(|series| (series.labels.clone(), newest(series))).collect()
+}
+
 /// Writes `label: time=value …` of each series, `stale` for markers.
 fn show(series: &[Series]) -> Vec<String> {
     let value = |v: f64| if firetower_model::is_stale(v) { "stale".into() } else { v.to_string() };

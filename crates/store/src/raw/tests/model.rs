@@ -11,7 +11,7 @@ use proptest::prelude::{any, prop_oneof, proptest};
 use proptest::strategy::{Just, Strategy};
 use proptest::test_runner::Config;
 
-use super::{metric, ms, open, select, target};
+use super::{metric, ms, newest, open, select, select_newest, target};
 use crate::database::{Batch, Store};
 use crate::raw::appender::Appender;
 use crate::tiers::Cutoffs;
@@ -271,6 +271,7 @@ impl Run {
         }
         found.sort();
         assert_eq!(found, self.model.expected(range));
+        assert_eq!(newest(&select_newest(store, &[], range)), newest(&select(store, &[], range)));
         let live = self.model.last.values().map(|last| last.live.len()).sum::<usize>();
         assert_eq!(store.raw_stats().active_series, live as u64);
     }
