@@ -31,6 +31,7 @@ mod rows;
 pub(crate) mod select;
 pub(crate) mod settle;
 mod shape;
+mod slices;
 pub(crate) mod times;
 mod transpose;
 mod uses;
@@ -39,7 +40,7 @@ mod uses;
 mod tests;
 
 use std::sync::RwLock;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::database::Store;
@@ -73,6 +74,8 @@ pub(crate) struct Raw {
     pub(crate) counters: Counters,
     /// What the appender knows, if there is one.
     pub(crate) last_rows: RwLock<LastRows>,
+    /// How many queries have a second thread at the moment.
+    pub(crate) helpers: AtomicUsize,
 }
 
 /// What is counted since the store was opened.
@@ -148,6 +151,7 @@ impl Raw {
             gate,
             counters: Counters::default(),
             last_rows: RwLock::default(),
+            helpers: AtomicUsize::new(0),
         })
     }
 }

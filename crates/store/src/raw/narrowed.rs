@@ -7,7 +7,8 @@ use firetower_model::{Labels, Matcher, Select, Series, TargetId, TimeRange};
 use crate::database::Store;
 use crate::error::Error;
 use crate::raw::candidates::Candidate;
-use crate::raw::select::{Reader, in_slices};
+use crate::raw::select::Reader;
+use crate::raw::slices::Slices;
 
 /// The series of some of a store's targets.
 #[derive(Clone)]
@@ -70,7 +71,8 @@ impl Select for OfTargets {
         range: TimeRange,
     ) -> Result<impl Iterator<Item = Result<Vec<Series>, Error>>, Error> {
         let reader = Reader::new(&self.store, range)?;
-        Ok(in_slices(self.candidates(&reader, matchers), move |pairs| reader.read(pairs)))
+        let found = self.candidates(&reader, matchers);
+        Ok(Slices::new(reader, found, |reader, pairs| reader.read(pairs)))
     }
 
     fn select_newest(
@@ -79,7 +81,8 @@ impl Select for OfTargets {
         range: TimeRange,
     ) -> Result<impl Iterator<Item = Result<Vec<Series>, Error>>, Error> {
         let reader = Reader::new(&self.store, range)?;
-        Ok(in_slices(self.candidates(&reader, matchers), move |pairs| reader.read_newest(pairs)))
+        let found = self.candidates(&reader, matchers);
+        Ok(Slices::new(reader, found, |reader, pairs| reader.read_newest(pairs)))
     }
 
     fn left_out(&self) -> u64 {

@@ -19,6 +19,7 @@ use crate::raw::candidates::{Candidate, candidates};
 use crate::raw::key::{Bucket, Group, block_key, loose_key, read_loose_key};
 use crate::raw::loose::read_loose_value;
 use crate::raw::rows::ScrapeRows;
+use crate::raw::slices::{Slices, slice_length};
 use crate::unreadable::Value;
 
 /// How many (target, metric) pairs are read at once.
@@ -33,7 +34,8 @@ impl Select for Store {
         range: TimeRange,
     ) -> Result<impl Iterator<Item = Result<Vec<Series>, Error>>, Error> {
         let reader = Reader::new(self, range)?;
-        Ok(in_slices(reader.candidates(matchers), move |pairs| reader.read(pairs)))
+        let found = reader.candidates(matchers);
+        Ok(Slices::new(reader, found, |reader, pairs| reader.read(pairs)))
     }
 
     fn select_newest(
@@ -42,7 +44,8 @@ impl Select for Store {
         range: TimeRange,
     ) -> Result<impl Iterator<Item = Result<Vec<Series>, Error>>, Error> {
         let reader = Reader::new(self, range)?;
-        Ok(in_slices(reader.candidates(matchers), move |pairs| reader.read_newest(pairs)))
+        let found = reader.candidates(matchers);
+        Ok(Slices::new(reader, found, |reader, pairs| reader.read_newest(pairs)))
     }
 
     fn left_out(&self) -> u64 {
@@ -58,7 +61,7 @@ pub(crate) fn in_slices<T>(
     let mut done = 0;
     std::iter::from_fn(move || {
         while done < found.len() {
-            let slice = slice(&found[done..]);
+            let slice = &found[done..done + slice_length(&found[done..], SLICE_PAIRS)];
             done += slice.len();
             match read(slice) {
                 Ok(series) if series.is_empty() => {}
@@ -67,15 +70,6 @@ pub(crate) fn in_slices<T>(
         }
         None
     })
-}
-
-/// Returns the pairs to be read first: as many as are read at once, and the rest of the last leader's.
-fn slice(found: &[Candidate]) -> &[Candidate] {
-    let mut end = SLICE_PAIRS.min(found.len());
-    while end < found.len() && found[end].hash == found[end - 1].hash && found[end].leader == found[end - 1].leader {
-        end += 1;
-    }
-    &found[..end]
 }
 
 /// The store at one moment, and where in it there is something to read.
