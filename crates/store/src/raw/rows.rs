@@ -40,8 +40,11 @@ pub struct ScrapeRows<'a> {
     picked: Option<Picked>,
     /// When the row before was read, and how long before the last one that was.
     before: Option<Timestamp>,
-    pace: Option<Duration>,
+    pace: Duration,
 }
+
+/// How far apart rows are thought to be until two of a target have been read.
+const PACE: Duration = Duration::from_secs(15);
 
 /// The only metrics that are wanted.
 #[derive(Default)]
@@ -87,7 +90,7 @@ impl<'a> ScrapeRows<'a> {
             holes: 0,
             picked: None,
             before: None,
-            pace: None,
+            pace: PACE,
         }
     }
 
@@ -144,9 +147,8 @@ impl<'a> ScrapeRows<'a> {
     ///
     /// To go there from the range's start backwards takes longer: each of RocksDB's files has to be looked into anew at a turn.
     fn find_keyframe(&mut self, bucket: Bucket) -> Result<bool, Error> {
-        let Some(pace) = self.pace else { return Ok(false) };
         // Half a row more, for rows that are not quite punctual.
-        let back = pace * u32::from(KEYFRAME_EVERY) + pace / 2;
+        let back = self.pace * u32::from(KEYFRAME_EVERY) + self.pace / 2;
         self.entries.seek(row_key(bucket, self.target, self.range.start - back));
         loop {
             match self.here()? {
@@ -182,7 +184,7 @@ impl<'a> ScrapeRows<'a> {
                     let is_read = self.read_row()?;
                     self.entries.next();
                     if let Some(before) = self.before.replace(at) {
-                        self.pace = Some(at.since(before));
+                        self.pace = at.since(before);
                     }
                     if is_read && at >= self.range.start {
                         return Ok(Some(at));
