@@ -63,18 +63,13 @@ impl Tree {
     pub fn new(callers: Callers, roll: Arc<dyn Fn() -> Roll + Send + Sync>) -> Tree {
         Tree { callers, roll }
     }
-
-    /// Opens it for one question.
-    fn reader(&self, until: Instant, is_stopped: IsStopped) -> TreeReader {
-        TreeReader { tree: self.clone(), until, is_stopped, by_holder: RefCell::default() }
-    }
 }
 
 impl Source for Tree {
     type Reader = TreeReader;
 
     fn open(&self, until: Instant, is_stopped: IsStopped) -> TreeReader {
-        self.reader(until, is_stopped)
+        TreeReader { tree: self.clone(), until, is_stopped, by_holder: RefCell::default() }
     }
 }
 
@@ -268,7 +263,7 @@ impl Lister for Tree {
         range: TimeRange,
         visit: &mut dyn FnMut(Entry<'_>),
     ) -> Result<Option<Answered>, Error> {
-        let reader = self.reader(Instant::now() + LIST_LIMIT, Arc::new(|| false));
+        let reader = self.open(Instant::now() + LIST_LIMIT, Arc::new(|| false));
         let ask = Ask::Labels { what: what.clone(), selected: selected.to_vec(), range };
         reader.gather(ask, |piece| match piece {
             Piece::LabelSets(sets) => sets.iter().for_each(|labels| visit(Entry::Labels(labels))),
@@ -279,7 +274,7 @@ impl Lister for Tree {
     }
 
     fn kinds(&self) -> Result<(HashMap<String, Kind>, Option<Answered>), Error> {
-        let reader = self.reader(Instant::now() + LIST_LIMIT, Arc::new(|| false));
+        let reader = self.open(Instant::now() + LIST_LIMIT, Arc::new(|| false));
         let mut kinds = HashMap::new();
         reader.gather(Ask::Kinds, |piece| {
             if let Piece::Kinds(found) = piece {
